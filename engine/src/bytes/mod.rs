@@ -1,5 +1,11 @@
 //! Byte ownership and views: where the engine's memory comes from.
 
+#![allow(unsafe_code)]
+
+mod tile;
+
+pub use tile::Tile;
+
 use alloc::sync::Arc;
 use core::ops::{Deref, Range};
 
