@@ -8,9 +8,9 @@ use super::eval::{CallArgs, Machine};
 use super::format::{printf, str_format};
 use super::lexer::is_space;
 use super::meter::{Builder, Outcome, Text, expected};
+use super::methods;
 use super::print::{JsonStyle, sort, text_of};
 use super::value::{Dict, Seq, SeqKind, Value, compare, describe, equal};
-use super::methods;
 
 /// A filter's implementation.
 pub(super) type Filter = fn(&mut Machine<'_>, Value, CallArgs) -> Outcome<Value>;
@@ -157,24 +157,27 @@ fn float(_: &mut Machine<'_>, value: Value, args: CallArgs) -> Outcome<Value> {
     Ok(number.map(Value::Float).or(default).unwrap_or(Value::Float(0.0)))
 }
 
-/// Rounds half to even, or up or down.
+/// Rounds half to even, or up or down. Whole numbers stay whole where half is rounded to even.
 fn round(_: &mut Machine<'_>, value: Value, args: CallArgs) -> Outcome<Value> {
     let [precision, method] = args.bind("round", ["precision", "method"])?;
     let number = value.as_float().ok_or_else(|| expected("a number", &describe(&value)))?;
     let precision = to_index(precision, 0)?.clamp(-300, 300) as i32;
-    let scale = libm::pow(10.0, f64::from(precision.abs()));
-    let scaled = if precision < 0 { number / scale } else { number * scale };
-    let rounded = match &method {
-        Some(Value::Text(method)) if &**method == "ceil" => libm::ceil(scaled),
-        Some(Value::Text(method)) if &**method == "floor" => libm::floor(scaled),
-        None | Some(Value::Text(_)) if precision >= 0 => {
-            let text = format!("{number:.*}", precision as usize);
-            return Ok(Value::Float(text.parse().unwrap_or(number)));
-        }
-        None | Some(Value::Text(_)) => libm::rint(scaled),
-        Some(other) => return Err(expected("a rounding method", &describe(other))),
+    let to: fn(f64) -> f64 = match &method {
+        Some(Value::Text(method)) if &**method == "ceil" => libm::ceil,
+        Some(Value::Text(method)) if &**method == "floor" => libm::floor,
+        None => libm::rint,
+        Some(Value::Text(method)) if &**method == "common" => libm::rint,
+        Some(other) => return Err(expected("common, ceil or floor", &describe(other))),
     };
-    Ok(Value::Float(if precision < 0 { rounded * scale } else { rounded / scale }))
+    let common = !matches!(&method, Some(Value::Text(method)) if &**method != "common");
+    if common && precision >= 0 {
+        let digits = format!("{number:.*}", precision as usize);
+        return Ok(if value.as_index().is_some() { value } else { Value::Float(digits.parse().unwrap_or(number)) });
+    }
+    let scale = libm::pow(10.0, f64::from(precision.abs()));
+    let rounded = if precision < 0 { to(number / scale) * scale } else { to(number * scale) / scale };
+    let whole = common && value.as_index().is_some() && rounded.abs() < 1e38;
+    Ok(if whole { Value::Int(rounded as i128) } else { Value::Float(rounded) })
 }
 
 // Text.
@@ -245,7 +248,9 @@ fn urlencode(machine: &mut Machine<'_>, value: Value, args: CallArgs) -> Outcome
     let mut out = Builder::new(&machine.meter)?;
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => out.push_char(byte as char)?,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => {
+                out.push_char(byte as char)?
+            }
             byte => out.push(&format!("%{byte:02X}"))?,
         }
     }

@@ -253,10 +253,11 @@ impl<'s> Lexer<'s> {
         }
         let length = decimal_len(rest, self.source[..self.at].ends_with('.'));
         let digits = rest[..length].replace('_', "");
+        let is_octal_like = digits.len() > 1 && digits.starts_with('0') && digits.bytes().any(|b| b != b'0');
         let token = if digits.contains(['.', 'e', 'E']) {
             digits.parse().map(Token::Float).ok()
         } else {
-            digits.parse().map(Token::Int).ok()
+            digits.parse().map(Token::Int).ok().filter(|_| !is_octal_like)
         };
         let Some(token) = token else { return bad(&rest[..length]) };
         self.push(token);
@@ -349,7 +350,8 @@ fn unescape(text: &str) -> Result<String, String> {
 fn code_point(chars: &mut core::str::Chars<'_>, digits: usize) -> Result<char, String> {
     let hex = chars.as_str().get(..digits).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
     let c = hex.and_then(|hex| char::from_u32(u32::from_str_radix(hex, 16).ok()?));
-    let c = c.ok_or_else(|| format!("a string has an escape that is not {digits} hexadecimal digits of a character"))?;
+    let c =
+        c.ok_or_else(|| format!("a string has an escape that is not {digits} hexadecimal digits of a character"))?;
     *chars = chars.as_str()[digits..].chars();
     Ok(c)
 }

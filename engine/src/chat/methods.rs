@@ -13,10 +13,45 @@ use super::print::print;
 use super::value::{Dict, Seq, SeqKind, Value, describe, equal};
 
 const TEXT: [&str; 40] = [
-    "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index", "isalnum",
-    "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "isupper", "join", "ljust",
-    "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust",
-    "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "islower",
+    "isnumeric",
+    "isspace",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
     "zfill",
 ];
 const LIST: [&str; 9] = ["append", "clear", "copy", "count", "extend", "index", "insert", "pop", "reverse"];
@@ -150,7 +185,9 @@ fn change_dict(machine: &Machine<'_>, dict: &Rc<Dict>, name: &str, args: CallArg
         }
         ("update", others) => {
             others.iter().try_for_each(|other| update(machine, dict, other))?;
-            args.named.iter().try_for_each(|(name, value)| dict.set(meter, Value::Text(name.clone()), value.clone()))?;
+            args.named
+                .iter()
+                .try_for_each(|(name, value)| dict.set(meter, Value::Text(name.clone()), value.clone()))?;
             Ok(Value::None)
         }
         ("clear", []) => {
@@ -248,13 +285,9 @@ fn push(machine: &Machine<'_>, parts: &mut Vec<Value>, part: &str) -> Outcome<()
     Ok(())
 }
 
-fn split_spaces(
-    text: &str,
-    most: usize,
-    from_right: bool,
-    mut each: impl FnMut(&str) -> Outcome<()>,
-) -> Outcome<()> {
-    let trim = |text| if from_right { str::trim_end_matches(text, is_space) } else { str::trim_start_matches(text, is_space) };
+fn split_spaces(text: &str, most: usize, from_right: bool, mut each: impl FnMut(&str) -> Outcome<()>) -> Outcome<()> {
+    let trim =
+        |text| if from_right { str::trim_end_matches(text, is_space) } else { str::trim_start_matches(text, is_space) };
     let mut rest = trim(text);
     for _ in 0..most {
         let cut = if from_right { rest.rsplit_once(is_space) } else { rest.split_once(is_space) };
@@ -299,25 +332,26 @@ fn partition(machine: &Machine<'_>, text: &str, from_right: bool, args: CallArgs
     Value::tuple(&machine.meter, parts)
 }
 
-/// The part of a text between two character indices, and the first one.
-fn window(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<(&str, usize)> {
+/// The part of a text between two character indices, and the first one; none if that lies beyond the end.
+fn window(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&str, usize)>> {
     let length = text.chars().count();
     let start = given(start).map_or(Ok(0), |start| place(&start, length))?;
     let end = given(end).map_or(Ok(length), |end| place(&end, length))?;
     let byte = |index: usize| text.char_indices().nth(index).map_or(text.len(), |(i, _)| i);
-    Ok((text.get(byte(start)..byte(end)).unwrap_or(""), start))
+    Ok(text.get(byte(start)..byte(end)).filter(|_| start <= length).map(|part| (part, start)))
 }
 
 /// `startswith` and `endswith`, of a string or any string of a tuple.
 fn borders(machine: &Machine<'_>, text: &str, start: bool, args: CallArgs) -> Outcome<Value> {
     let [part, from, to] = args.bind("startswith", ["prefix", "start", "end"])?;
-    let (text, _) = window(text, from, to)?;
+    let Some((text, _)) = window(text, from, to)? else { return Ok(Value::Bool(false)) };
     let parts = match part {
         Some(Value::Seq(parts)) if parts.kind == SeqKind::Tuple => parts,
         part => Seq::new(&machine.meter, SeqKind::Tuple, Vec::from([Value::Text(to_text(part)?)]))?,
     };
     for part in parts.iter() {
         let part = to_text(Some(part))?;
+        machine.meter.steps(1)?;
         if if start { text.starts_with(&*part) } else { text.ends_with(&*part) } {
             return Ok(Value::Bool(true));
         }
@@ -328,13 +362,14 @@ fn borders(machine: &Machine<'_>, text: &str, start: bool, args: CallArgs) -> Ou
 fn find(text: &str, name: &str, args: CallArgs) -> Outcome<Value> {
     let [part, from, to] = args.bind(name, ["sub", "start", "end"])?;
     let part = to_text(part)?;
-    let (text, start) = window(text, from, to)?;
+    let window = window(text, from, to)?;
     if name == "count" {
-        return Ok(Value::Int(text.matches(&*part).count() as i128));
+        return Ok(Value::Int(window.map_or(0, |(text, _)| text.matches(&*part).count()) as i128));
     }
-    let found = if name.starts_with('r') { text.rfind(&*part) } else { text.find(&*part) };
+    let find = |text: &str| if name.starts_with('r') { text.rfind(&*part) } else { text.find(&*part) };
+    let found = window.and_then(|(text, start)| Some(start + text[..find(text)?].chars().count()));
     match found {
-        Some(at) => Ok(Value::Int((start + text[..at].chars().count()) as i128)),
+        Some(at) => Ok(Value::Int(at as i128)),
         None if name.ends_with("index") => Err("index of a part that is not in the string".into()),
         None => Ok(Value::Int(-1)),
     }
