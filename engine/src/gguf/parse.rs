@@ -55,7 +55,7 @@ pub fn parse(prefix: &[u8]) -> Result<Parsed, Error> {
         Ok(header) => Ok(Parsed::Ready(header)),
         Err(Error::Truncated { offset, needed, .. }) => {
             let wanted = (offset + needed) as usize;
-            let total = wanted.max(prefix.len().saturating_mul(2)).max(FIRST_READ).min(MAX_HEADER);
+            let total = wanted.max(prefix.len().saturating_mul(2)).clamp(FIRST_READ, MAX_HEADER);
             Ok(Parsed::NeedMore { total })
         }
         Err(error) => Err(error),
@@ -228,6 +228,7 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             strings.push(self.string()?);
         }
+        strings.shrink_to_fit();
         Ok(strings)
     }
 

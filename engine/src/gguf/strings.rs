@@ -45,6 +45,12 @@ impl Strings {
         self.bytes.extend_from_slice(string);
         self.ends.push(u32::try_from(self.bytes.len()).expect("strings of less than 4 GiB"));
     }
+
+    /// Gives back the memory that growing left unused.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
 }
 
 impl<S: AsRef<[u8]>> FromIterator<S> for Strings {

@@ -59,10 +59,10 @@ impl Tensor {
         if let Some(axis) = self.dims.iter().position(|&length| length == 0) {
             return Err(Error::EmptyDimension { name: name(), axis });
         }
-        if self.dims[0] % self.kind.block_len() as u64 != 0 {
+        if !self.dims[0].is_multiple_of(self.kind.block_len() as u64) {
             return Err(Error::PartialBlock { name: name(), columns: self.dims[0], kind: self.kind });
         }
-        if self.offset % alignment != 0 {
+        if !self.offset.is_multiple_of(alignment) {
             return Err(Error::Misaligned { name: name(), offset: self.offset, alignment });
         }
         self.checked_end().map(|_| ()).ok_or_else(|| Error::Overflow { name: name() })
