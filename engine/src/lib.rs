@@ -17,6 +17,7 @@ pub mod bytes;
 #[cfg(feature = "chat")]
 pub mod chat;
 pub mod gguf;
+pub mod kernels;
 pub mod math;
 pub mod pool;
 pub mod quant;

@@ -1,0 +1,5 @@
+//! The computations of a forward pass, generic over [`Simd`](crate::simd::Simd).
+
+pub mod matmul;
+
+pub use matmul::matmul;
