@@ -10,6 +10,8 @@ mod float;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
+#[cfg(test)]
+pub(crate) mod naive;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -20,8 +22,6 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
-#[cfg(test)]
-pub(crate) mod naive;
 #[cfg(test)]
 mod tests;
 
@@ -157,4 +157,3 @@ impl Visitor for Dequantize<'_> {
         }
     }
 }
-
