@@ -36,6 +36,11 @@ pub fn find(name: &str) -> Option<&'static Model> {
     MODELS.iter().copied().find(|model| is_named(&model.name) || model.aliases.iter().any(|alias| is_named(&alias)))
 }
 
+/// The names of all models.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|model| model.name)
+}
+
 static MODELS: &[&Model] = &[&DEFAULT];
 
 #[cfg(test)]

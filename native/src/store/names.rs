@@ -4,6 +4,7 @@
 //! which accepts plain file names only, and the store joins them to folders of its own choosing.
 
 use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
 
 /// The parts of a relative path with forward slashes, or `None` where a part could lead elsewhere or is not a file
 /// name on every system: empty, `..`, absolute, with backslashes, colons or control characters, too long.
@@ -34,6 +35,20 @@ pub fn split_number(stem: &str) -> Option<(&str, u32, u32)> {
     let (name, number) = rest.rsplit_once('-')?;
     let parse = |digits: &str| (digits.len() == 5).then(|| digits.parse::<u32>().ok()).flatten();
     Some((name, parse(number)?, parse(count)?))
+}
+
+/// All parts of the split file that `path` is a part of, in order; otherwise `path` alone.
+pub fn parts_of(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some((stem, suffix)) = name.len().checked_sub(5).and_then(|end| name.split_at_checked(end)) else {
+        return vec![path.to_owned()];
+    };
+    match split_number(stem) {
+        Some((stem, number, count)) if (1..=count).contains(&number) => {
+            (1..=count).map(|part| path.with_file_name(format!("{stem}-{part:05}-of-{count:05}{suffix}"))).collect()
+        }
+        _ => vec![path.to_owned()],
+    }
 }
 
 /// The folder of a model: readable, and different for every `identity` (the place where the model comes from).
@@ -92,6 +107,14 @@ mod tests {
         assert_eq!(stem("x-00001-of-00003.GGUF"), "x");
         assert_eq!(stem("x-1-of-3.gguf"), "x-1-of-3");
         assert_eq!(split_number("x-00002-of-00005"), Some(("x", 2, 5)));
+    }
+
+    #[test]
+    fn any_part_leads_to_all() {
+        let names = ["m/x-00001-of-00002.gguf", "m/x-00002-of-00002.gguf"].map(PathBuf::from);
+        assert_eq!(parts_of(&names[1]), names);
+        assert_eq!(parts_of(Path::new("x-00003-of-00002.gguf")).len(), 1);
+        assert_eq!(parts_of(Path::new("é")).len(), 1);
     }
 
     #[test]
