@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use woolly_engine::gguf::split_file_names;
 
 /// The parts of a relative path with forward slashes, or `None` where a part could lead elsewhere or is not a file
 /// name on every system: empty, `..`, absolute, with backslashes, colons or control characters, too long.
@@ -39,16 +40,8 @@ pub fn split_number(stem: &str) -> Option<(&str, u32, u32)> {
 
 /// All parts of the split file that `path` is a part of, in order; otherwise `path` alone.
 pub fn parts_of(path: &Path) -> Vec<PathBuf> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some((stem, suffix)) = name.len().checked_sub(5).and_then(|end| name.split_at_checked(end)) else {
-        return vec![path.to_owned()];
-    };
-    match split_number(stem) {
-        Some((stem, number, count)) if (1..=count).contains(&number) => {
-            (1..=count).map(|part| path.with_file_name(format!("{stem}-{part:05}-of-{count:05}{suffix}"))).collect()
-        }
-        _ => vec![path.to_owned()],
-    }
+    let names = path.file_name().and_then(|name| split_file_names(name.to_str()?));
+    names.map_or_else(|| vec![path.to_owned()], |names| names.iter().map(|name| path.with_file_name(name)).collect())
 }
 
 /// The folder of a model: readable, and different for every `identity` (the place where the model comes from).

