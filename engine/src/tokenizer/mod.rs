@@ -1,1 +1,3 @@
-//! (in progress)
+//! Text to tokens and back.
+mod pattern;
+mod unicode;
