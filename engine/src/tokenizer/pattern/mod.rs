@@ -50,7 +50,7 @@ struct Class {
     ascii: u128,
     /// One bit for each [`Category`] whose characters beyond ASCII belong to the set.
     categories: u8,
-    /// Ranges beyond ASCII that belong to the set, bounds included.
+    /// Ranges beyond ASCII that belong to the set, bounds included, ascending and apart.
     ranges: Vec<(u32, u32)>,
     /// Whether `categories` and `ranges` say what does not belong to the set.
     negated: bool,
@@ -61,8 +61,11 @@ impl Class {
         if char.code < 128 {
             return self.ascii >> char.code & 1 == 1;
         }
-        let listed = self.categories >> (char.category as u8) & 1 == 1
-            || self.ranges.iter().any(|&(first, last)| (first..=last).contains(&char.code));
+        let in_range = || {
+            let at = self.ranges.partition_point(|&(_, last)| last < char.code);
+            self.ranges.get(at).is_some_and(|&(first, _)| first <= char.code)
+        };
+        let listed = self.categories >> (char.category as u8) & 1 == 1 || in_range();
         listed != self.negated
     }
 

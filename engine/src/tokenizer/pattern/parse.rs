@@ -196,6 +196,7 @@ impl Parser<'_> {
             class.negated = true;
         }
         class.ascii &= !less;
+        merge_ranges(&mut class.ranges);
         class
     }
 
@@ -279,6 +280,18 @@ fn unescape(escaped: char) -> char {
             other
         }
     }
+}
+
+/// Sorts ranges and joins those that meet, so that they can be searched.
+fn merge_ranges(ranges: &mut Vec<(u32, u32)>) {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, kept| {
+        let meet = next.0 <= kept.1 + 1;
+        if meet {
+            kept.1 = kept.1.max(next.1);
+        }
+        meet
+    });
 }
 
 fn add_range(class: &mut Class, first: char, last: char) {

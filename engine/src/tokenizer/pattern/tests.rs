@@ -90,7 +90,11 @@ fn categories_agree_with_the_table_in_ascii() {
             ("S", Category::Symbol),
         ] {
             let class = &Pattern::new(&alloc::format!("\\p{{{name}}}")).classes[0];
-            assert_eq!(class.has(categories.classify(&text)[0]), categories.of(code.into()) == category, "{code} {name}");
+            assert_eq!(
+                class.has(categories.classify(&text)[0]),
+                categories.of(code.into()) == category,
+                "{code} {name}"
+            );
         }
     }
 }
