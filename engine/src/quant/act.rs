@@ -116,7 +116,13 @@ pub fn quantize<S: Simd>(s: S, kind: Activation, x: &[f32], qs: &mut [i8], d: &m
 
 /// Blocks of `LEN` with `SUMS` sums each. Plain loops, which vectorize for the level that they are inlined into.
 #[inline(always)]
-fn blocks<S: Simd, const LEN: usize, const SUMS: usize>(_: S, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+fn blocks<S: Simd, const LEN: usize, const SUMS: usize>(
+    _: S,
+    x: &[f32],
+    qs: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i16],
+) {
     let (x, qs, sums) = (x.as_chunks::<LEN>().0, qs.as_chunks_mut::<LEN>().0, sums.as_chunks_mut::<SUMS>().0);
     for (((x, qs), d), sums) in x.iter().zip(qs).zip(d).zip(sums) {
         let (scale, inverse) = scales(x);

@@ -10,6 +10,8 @@ mod float;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
+#[cfg(test)]
+pub(crate) mod naive;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -20,8 +22,6 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
-#[cfg(test)]
-pub(crate) mod naive;
 #[cfg(test)]
 mod tests;
 
@@ -99,7 +99,7 @@ pub(crate) trait Visitor {
 impl TensorType {
     /// Bytes of a row of `columns` elements; `None` where `columns` is not a whole number of blocks or the size overflows.
     pub fn row_bytes(self, columns: usize) -> Option<usize> {
-        if columns % self.block_len() != 0 {
+        if !columns.is_multiple_of(self.block_len()) {
             return None;
         }
         (columns / self.block_len()).checked_mul(self.block_bytes())
@@ -157,4 +157,3 @@ impl Visitor for Dequantize<'_> {
         }
     }
 }
-

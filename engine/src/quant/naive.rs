@@ -59,7 +59,9 @@ fn finite_scales(kind: TensorType, block: &mut [u8], fill: Fill, random: &mut Ra
     match kind {
         TensorType::F32 => block.copy_from_slice(&f16::from_bits(scale()).to_f32().to_le_bytes()),
         TensorType::BF16 => block[1] &= 0xBF,
-        TensorType::MXFP4 => block[0] = if fill == Fill::Subnormal { random.next() as u8 & 3 } else { 120 + (block[0] & 7) },
+        TensorType::MXFP4 => {
+            block[0] = if fill == Fill::Subnormal { random.next() as u8 & 3 } else { 120 + (block[0] & 7) }
+        }
         _ => {
             for at in scale_offsets(kind) {
                 block[at..at + 2].copy_from_slice(&scale().to_le_bytes());

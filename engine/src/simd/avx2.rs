@@ -103,16 +103,8 @@ const fn splat_i16(j: u8) -> [u8; 32] {
     mask
 }
 
-const SPLAT_I16: [[u8; 32]; 8] = [
-    splat_i16(0),
-    splat_i16(1),
-    splat_i16(2),
-    splat_i16(3),
-    splat_i16(4),
-    splat_i16(5),
-    splat_i16(6),
-    splat_i16(7),
-];
+const SPLAT_I16: [[u8; 32]; 8] =
+    [splat_i16(0), splat_i16(1), splat_i16(2), splat_i16(3), splat_i16(4), splat_i16(5), splat_i16(6), splat_i16(7)];
 
 impl Simd for Avx2 {
     type Bytes = __m256i;

@@ -126,7 +126,13 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
 
 /// Blocks `from..from + count` of rows `first..first + 8`; beyond the last row it is repeated, and what comes of it left out.
 #[inline(always)]
-fn eight_rows<const N: usize>(rows: &[u8], row_bytes: usize, first: usize, from: usize, count: usize) -> [&[[u8; N]]; 8] {
+fn eight_rows<const N: usize>(
+    rows: &[u8],
+    row_bytes: usize,
+    first: usize,
+    from: usize,
+    count: usize,
+) -> [&[[u8; N]]; 8] {
     let last = (rows.len() / row_bytes).saturating_sub(1);
     let mut eight: [&[[u8; N]]; 8] = [&[]; 8];
     for (i, row) in eight.iter_mut().enumerate() {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::quant::{Activation, Codes};
 use crate::quant::naive::{self, Fill, Owned, Random};
+use crate::quant::{Activation, Codes};
 use crate::simd::{Kernel, Level};
 use alloc::vec;
 
