@@ -18,6 +18,7 @@ pub mod bytes;
 pub mod chat;
 pub mod gguf;
 pub mod math;
+pub mod pool;
 pub mod quant;
 pub mod sampler;
 pub mod simd;
