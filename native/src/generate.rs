@@ -1,10 +1,12 @@
 //! One answer: feed the prompt, then sample, print and feed token after token until something stops it.
 
+use std::iter::zip;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use woolly_engine::sampler::Sampler;
 use woolly_engine::session::Session;
+use woolly_engine::tokenizer::{Decoder, Tokenizer};
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -79,35 +81,77 @@ pub struct Timings {
     pub decode_time: Duration,
 }
 
-/// Answers `prompt`; `print` gets the text as it comes.
-pub fn answer(
-    session: &mut Session,
-    sampler: &mut Sampler,
-    prompt: &[u32],
-    limits: &Limits,
-    print: &mut dyn FnMut(&str) -> Result<()>,
-) -> Result<Answer> {
-    let start = Instant::now();
-    let fed = feed_prompt(session, prompt, limits.interrupt)?;
-    let mut timings = Timings {
-        prompt_tokens: prompt.len(),
-        reused: fed.reused,
-        prompt_time: start.elapsed(),
-        ..Timings::default()
-    };
-    if !fed.complete {
-        return Ok(Answer { text: String::new(), tokens: Vec::new(), reason: Reason::Interrupted, timings });
+/// A session, and how to choose its next token.
+pub struct Generator<'a> {
+    /// Computes logits.
+    pub session: &'a mut Session,
+    /// The tokenizer of the session's model.
+    pub tokenizer: &'a Tokenizer,
+    /// Chooses tokens.
+    pub sampler: Sampler,
+}
+
+impl Generator<'_> {
+    /// Answers `prompt`; `print` gets the text as it comes.
+    pub fn answer(&mut self, prompt: &[u32], limits: &Limits, print: Print) -> Result<Answer> {
+        let start = Instant::now();
+        let fed = self.feed_prompt(prompt, limits.interrupt)?;
+        let (prompt_tokens, prompt_time) = (prompt.len(), start.elapsed());
+        let mut timings = Timings { prompt_tokens, reused: fed.reused, prompt_time, ..Timings::default() };
+        let mut writer = Writer::new(self.tokenizer, limits.stops, print);
+        let mut reason = Reason::Interrupted;
+        if fed.complete {
+            prompt.iter().for_each(|token| self.sampler.accept(*token));
+            let start = Instant::now();
+            reason = self.decode(limits, &mut writer)?;
+            timings.decode_time = start.elapsed();
+            timings.decoded = writer.tokens.len().saturating_sub(1);
+            writer.finish(&reason)?;
+        }
+        Ok(Answer { text: writer.text, tokens: writer.tokens, reason, timings })
     }
-    for &token in prompt {
-        sampler.accept(token);
+
+    /// Feeds what the KV cache does not hold already, in pieces, so that Ctrl-C is heard between them.
+    fn feed_prompt(&mut self, prompt: &[u32], interrupt: &Interrupt) -> Result<Fed> {
+        check_length(prompt, self.session.context())?;
+        let common = zip(self.session.tokens(), prompt).take_while(|(a, b)| a == b).count();
+        // The last token is fed again even where the cache holds it: its logits are needed.
+        let reused = common.min(prompt.len() - 1);
+        let mut end = reused;
+        while end < prompt.len() {
+            if interrupt.asked() {
+                return Ok(Fed { reused, complete: false });
+            }
+            end = (end + PIECE).min(prompt.len());
+            let failed = |cause| Error::other("cannot compute the prompt").because(cause);
+            self.session.prompt(&prompt[..end]).map_err(failed)?;
+        }
+        Ok(Fed { reused, complete: true })
     }
-    let start = Instant::now();
-    let mut writer = Writer::new(session, limits.stops, print);
-    let reason = decode(session, sampler, limits, &mut writer)?;
-    timings.decode_time = start.elapsed();
-    timings.decoded = writer.tokens.len().saturating_sub(1);
-    writer.finish(&reason)?;
-    Ok(Answer { text: writer.text, tokens: writer.tokens, reason, timings })
+
+    fn decode(&mut self, limits: &Limits, writer: &mut Writer) -> Result<Reason> {
+        loop {
+            if limits.interrupt.asked() {
+                return Ok(Reason::Interrupted);
+            }
+            let token = self.sampler.sample(self.session.logits());
+            self.sampler.accept(token);
+            if self.tokenizer.is_end(token) {
+                return Ok(Reason::End);
+            }
+            if let Some(stop) = writer.push(self.tokenizer, token)? {
+                return Ok(Reason::Stop(stop));
+            }
+            if Some(writer.tokens.len()) == limits.max_tokens {
+                return Ok(Reason::Length);
+            }
+            if self.session.tokens().len() == self.session.context() {
+                return Ok(Reason::Context);
+            }
+            let failed = |cause| Error::other("cannot compute the next token").because(cause);
+            self.session.feed(&[token]).map_err(failed)?;
+        }
+    }
 }
 
 /// What became of a prompt.
@@ -116,54 +160,21 @@ struct Fed {
     complete: bool,
 }
 
-/// Feeds what the KV cache does not hold already, in pieces, so that Ctrl-C is heard between them.
-fn feed_prompt(session: &mut Session, prompt: &[u32], interrupt: &Interrupt) -> Result<Fed> {
+fn check_length(prompt: &[u32], context: usize) -> Result<()> {
     if prompt.is_empty() {
         return Err(Error::usage("the prompt is empty: it has no tokens, and the model needs at least one"));
     }
-    if prompt.len() > session.context() {
+    if prompt.len() > context {
+        let tokens = prompt.len();
         return Err(Error::usage(format!(
-            "the prompt has {} tokens, and the context holds {}; a larger one: -c N",
-            prompt.len(),
-            session.context()
+            "the prompt has {tokens} tokens, and the context holds {context}; a larger one: -c N"
         )));
     }
-    let common = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    // The last token is fed again even where the cache holds it: its logits are needed.
-    let reused = common.min(prompt.len() - 1);
-    let mut end = reused;
-    while end < prompt.len() {
-        if interrupt.asked() {
-            return Ok(Fed { reused, complete: false });
-        }
-        end = (end + PIECE).min(prompt.len());
-        session.prompt(&prompt[..end]).map_err(|cause| Error::other("cannot compute the prompt").because(cause))?;
-    }
-    Ok(Fed { reused, complete: true })
+    Ok(())
 }
 
-fn decode(session: &mut Session, sampler: &mut Sampler, limits: &Limits, writer: &mut Writer) -> Result<Reason> {
-    loop {
-        if limits.interrupt.asked() {
-            return Ok(Reason::Interrupted);
-        }
-        let token = sampler.sample(session.logits());
-        sampler.accept(token);
-        if session.model().tokenizer().is_end(token) {
-            return Ok(Reason::End);
-        }
-        if let Some(stop) = writer.push(session, token)? {
-            return Ok(Reason::Stop(stop));
-        }
-        if Some(writer.tokens.len()) == limits.max_tokens {
-            return Ok(Reason::Length);
-        }
-        if session.tokens().len() == session.context() {
-            return Ok(Reason::Context);
-        }
-        session.feed(&[token]).map_err(|cause| Error::other("cannot compute the next token").because(cause))?;
-    }
-}
+/// Where text goes as it comes.
+pub type Print<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 
 /// Tokens on their way to text.
 struct Writer<'a> {
@@ -171,19 +182,19 @@ struct Writer<'a> {
     text: String,
     decoder: Decoder,
     stops: Stops,
-    print: &'a mut dyn FnMut(&str) -> Result<()>,
+    print: Print<'a>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(session: &Session, stops: &[String], print: &'a mut dyn FnMut(&str) -> Result<()>) -> Self {
-        let decoder = session.model().tokenizer().decoder(false);
-        Self { tokens: Vec::new(), text: String::new(), decoder, stops: Stops::new(stops), print }
+    fn new(tokenizer: &Tokenizer, stops: &[String], print: Print<'a>) -> Self {
+        let (decoder, stops) = (tokenizer.decoder(false), Stops::new(stops));
+        Self { tokens: Vec::new(), text: String::new(), decoder, stops, print }
     }
 
     /// Takes a token; returns the stop string that it completed.
-    fn push(&mut self, session: &Session, token: u32) -> Result<Option<String>> {
+    fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Option<String>> {
         self.tokens.push(token);
-        let piece = self.decoder.push(session.model().tokenizer(), token);
+        let piece = self.decoder.push(tokenizer, token);
         let passed = self.stops.push(&piece);
         self.write(&passed.text)?;
         Ok(passed.stop)
@@ -205,44 +216,38 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Timings {
-    /// One line for people.
+impl Answer {
+    /// The speeds on one line, for people.
     pub fn line(&self) -> String {
-        let fresh = self.prompt_tokens - self.reused;
-        let reused = if self.reused > 0 { format!(" (+ {} kept)", self.reused) } else { String::new() };
+        let Timings { prompt_tokens, reused, prompt_time, decoded, decode_time } = self.timings;
+        let kept = if reused > 0 { format!(" (+ {reused} kept)") } else { String::new() };
+        let fresh = prompt_tokens - reused;
         format!(
-            "prompt: {fresh} tokens{reused}, {:.1} tokens/s · generated: {} tokens, {:.1} tokens/s",
-            rate(fresh, self.prompt_time),
-            self.decoded + 1,
-            rate(self.decoded, self.decode_time)
+            "prompt: {fresh} tokens{kept}, {:.1} tokens/s · generated: {} tokens, {:.1} tokens/s",
+            rate(fresh, prompt_time),
+            self.tokens.len(),
+            rate(decoded, decode_time)
         )
     }
 
-    /// The same for programs.
-    pub fn json(&self) -> Value {
-        let fresh = self.prompt_tokens - self.reused;
-        json!({
-            "prompt_ms": milliseconds(self.prompt_time),
-            "prompt_tps": rate(fresh, self.prompt_time),
-            "generate_ms": milliseconds(self.decode_time),
-            "generate_tps": rate(self.decoded, self.decode_time),
-        })
-    }
-}
-
-impl Answer {
     /// The fields that `run --json` and `chat --json` share.
     pub fn json(&self) -> Value {
         let stop = if let Reason::Stop(text) = &self.reason { Some(text) } else { None };
+        let Timings { prompt_tokens, reused, prompt_time, decoded, decode_time } = self.timings;
         json!({
             "text": self.text,
             "stop_reason": self.reason.name(),
             "stop_string": stop,
-            "prompt_tokens": self.timings.prompt_tokens,
-            "reused_tokens": self.timings.reused,
+            "prompt_tokens": prompt_tokens,
+            "reused_tokens": reused,
             "generated_tokens": self.tokens.len(),
             "tokens": self.tokens,
-            "timings": self.timings.json(),
+            "timings": {
+                "prompt_ms": milliseconds(prompt_time),
+                "prompt_tps": rate(prompt_tokens - reused, prompt_time),
+                "generate_ms": milliseconds(decode_time),
+                "generate_tps": rate(decoded, decode_time),
+            },
         })
     }
 }

@@ -1,10 +1,10 @@
 //! From what the user calls a model to a session that runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::{debug, info};
-use woolly_engine::gguf::Gguf;
+use woolly_engine::gguf::{Gguf, Value};
 use woolly_engine::session::{Model, Options, Session};
 use woolly_engine::simd::Level;
 
@@ -58,11 +58,21 @@ pub fn unusable(name: &str) -> Error {
 }
 
 impl Loaded {
+    /// What the model is called: by itself, else by its file.
+    pub fn title(&self) -> String {
+        let own = self.model.gguf().metadata().get("general.name").and_then(Value::as_str);
+        let stem = || Path::new(&self.name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        own.map(str::to_string).or_else(stem).unwrap_or_default()
+    }
+
     /// A session whose context holds `context` tokens, or as many as the model was trained for and memory allows.
     pub fn session(&self, compute: &Compute, context: Option<usize>) -> Result<Session> {
         let threads = compute.threads.unwrap_or_else(Threads::default_count);
         let level = compute.isa.unwrap_or_else(Level::best);
-        self.session_with(threads, &Options { context: context.unwrap_or(0), kv: compute.kv, level, ..Options::default() })
+        self.session_with(
+            threads,
+            &Options { context: context.unwrap_or(0), kv: compute.kv, level, ..Options::default() },
+        )
     }
 
     /// A session with `options`, whose context may be 0 for the best that memory allows.

@@ -21,6 +21,7 @@ mod sampling;
 mod stops;
 mod store;
 mod table;
+mod time;
 
 use std::process::ExitCode;
 

@@ -21,7 +21,8 @@ pub struct Threads {
 impl Threads {
     /// A pool of `count` threads, the calling one included.
     pub fn new(count: usize) -> Result<Self> {
-        let build = |others| ThreadPoolBuilder::new().num_threads(others).thread_name(|i| format!("woolly-{}", i + 1)).build();
+        let build =
+            |others| ThreadPoolBuilder::new().num_threads(others).thread_name(|i| format!("woolly-{}", i + 1)).build();
         let others = match count {
             0 | 1 => None,
             _ => Some(build(count - 1).map_err(|cause| {

@@ -44,7 +44,7 @@ pub struct Sampling {
     pub temp: f32,
     /// Keep the K likeliest tokens (0 = all)
     #[arg(long, value_name = "K", default_value = "40")]
-    pub top_k: u32,
+    pub top_k: usize,
     /// Keep the likeliest tokens that together have probability P (1 = all)
     #[arg(long, value_name = "P", default_value = "0.95", value_parser = parse::probability)]
     pub top_p: f32,
@@ -65,13 +65,13 @@ pub struct Sampling {
     pub xtc_threshold: f32,
     /// The seed of the random choices; the same one gives the same answer [default: random]
     #[arg(short, long, value_name = "SEED")]
-    pub seed: Option<u32>,
+    pub seed: Option<u64>,
     /// Divide the logits of tokens seen lately by X (1 = off)
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse::factor)]
     pub repeat_penalty: f32,
     /// How many of the last tokens count as seen (0 = none, -1 = the whole context)
     #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true, value_parser = parse::last_n)]
-    pub repeat_last_n: i32,
+    pub repeat_last_n: parse::LastN,
     /// Subtract X from the logits of tokens seen lately (0 = off)
     #[arg(long, value_name = "X", default_value = "0", allow_negative_numbers = true, value_parser = parse::number)]
     pub presence_penalty: f32,
@@ -86,10 +86,10 @@ pub struct Sampling {
     pub dry_base: f32,
     /// DRY: repeated sequences up to this length are free
     #[arg(long, value_name = "N", default_value = "2")]
-    pub dry_allowed_length: u32,
+    pub dry_allowed_length: usize,
     /// DRY: how many of the last tokens to look at (0 = none, -1 = the whole context)
     #[arg(long, value_name = "N", default_value = "64", allow_negative_numbers = true, value_parser = parse::last_n)]
-    pub dry_penalty_last_n: i32,
+    pub dry_penalty_last_n: parse::LastN,
     /// DRY: a text that ends a sequence (repeat for several; `none` for none) [default: newline : " *]
     #[arg(long, value_name = "TEXT")]
     pub dry_sequence_breaker: Vec<String>,
@@ -99,9 +99,9 @@ pub struct Sampling {
     /// How entropy maps to the dynamic temperature
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse::number)]
     pub dynatemp_exp: f32,
-    /// Mirostat: 0 = off, 2 = version 2.0; it replaces the truncating samplers
-    #[arg(long, value_name = "VERSION", default_value = "0", value_parser = parse::mirostat)]
-    pub mirostat: u32,
+    /// Mirostat: 0 = off, 1, 2 = version 2.0; it replaces all samplers but the temperature
+    #[arg(long, value_name = "VERSION", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub mirostat: u8,
     /// Mirostat: target entropy
     #[arg(long, value_name = "TAU", default_value = "5", value_parser = parse::number)]
     pub mirostat_ent: f32,

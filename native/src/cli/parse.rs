@@ -7,6 +7,10 @@ use woolly_engine::simd::Level;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids(pub Vec<u32>);
 
+/// How many of the last tokens a penalty looks at; the largest number means all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastN(pub usize);
+
 /// The most threads that make sense.
 const MAX_THREADS: usize = 1024;
 
@@ -51,20 +55,9 @@ pub fn probability(text: &str) -> Result<f32, String> {
 }
 
 /// A number of tokens to look back, or -1 for all.
-pub fn last_n(text: &str) -> Result<i32, String> {
-    match text.parse() {
-        Ok(number) if number >= -1 => Ok(number),
-        _ => Err("expected -1 (the whole context), 0 (none) or a number of tokens".into()),
-    }
-}
-
-/// The version of mirostat.
-pub fn mirostat(text: &str) -> Result<u32, String> {
-    match text {
-        "0" => Ok(0),
-        "2" => Ok(2),
-        _ => Err("expected 0 (off) or 2 (version 2.0; version 1 is not supported)".into()),
-    }
+pub fn last_n(text: &str) -> Result<LastN, String> {
+    let number = if text == "-1" { Ok(usize::MAX) } else { text.parse() };
+    number.map(LastN).map_err(|_| "expected -1 (the whole context), 0 (none) or a number of tokens".into())
 }
 
 /// A stop string: an empty one would stop everything at once.
@@ -84,8 +77,9 @@ pub fn logit_bias(text: &str) -> Result<(u32, f32), String> {
 /// Ids separated by white space or commas.
 pub fn token_ids(text: &str) -> Result<Ids, String> {
     let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
-    let ids: Result<Vec<u32>, String> =
-        words.map(|word| word.parse().map_err(|_| format!("'{word}' is not a token id: expected whole numbers"))).collect();
+    let ids: Result<Vec<u32>, String> = words
+        .map(|word| word.parse().map_err(|_| format!("'{word}' is not a token id: expected whole numbers")))
+        .collect();
     match ids? {
         ids if ids.is_empty() => Err("expected at least one token id".into()),
         ids => Ok(Ids(ids)),
@@ -136,6 +130,7 @@ mod tests {
         assert!(threads("0").is_err() && threads("1025").is_err() && threads("two").is_err());
         assert!(probability("1.01").is_err() && probability("nan").is_err());
         assert!(factor("0").is_err() && number("inf").is_err());
-        assert!(last_n("-2").is_err() && mirostat("1").is_err() && chunk_context("3").is_err());
+        assert!(last_n("-2").is_err() && chunk_context("3").is_err());
+        assert_eq!(last_n("-1"), Ok(LastN(usize::MAX)));
     }
 }

@@ -24,7 +24,11 @@ pub fn run(args: &Bench, offline: bool) -> Result<()> {
         let mut session = start(&loaded, args, &tests, setup)?;
         for test in &tests {
             output::note(format_args!("{} on {} threads, {}", test.name(), setup.threads, setup.level));
-            results.push(Outcome { test: *test, setup, speeds: measure(&mut session, test, args.repeats, &interrupt)? });
+            results.push(Outcome {
+                test: *test,
+                setup,
+                speeds: measure(&mut session, test, args.repeats, &interrupt)?,
+            });
         }
     }
     report(args, &loaded, &results)

@@ -78,7 +78,7 @@ fn tensors(gguf: &Gguf) -> String {
     let mut table = Table::new(&["name", "type", "shape", "size"]).right(&[2, 3]);
     for tensor in gguf.tensors() {
         let shape: Vec<String> = tensor.dims.iter().map(ToString::to_string).collect();
-        table.row([tensor.name.clone(), tensor.kind.to_string(), shape.join(" × "), size(tensor.bytes())]);
+        table.row([tensor.name.clone(), tensor.kind.name().to_string(), shape.join(" × "), size(tensor.bytes())]);
     }
     table.plain()
 }
@@ -87,7 +87,7 @@ fn tensors(gguf: &Gguf) -> String {
 fn sums(gguf: &Gguf) -> Vec<(String, [u64; 3])> {
     let mut sums: Vec<(String, [u64; 3])> = Vec::new();
     for tensor in gguf.tensors() {
-        let name = tensor.kind.to_string();
+        let name = tensor.kind.name().to_string();
         let index = sums.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
             sums.push((name, [0; 3]));
             sums.len() - 1
@@ -229,7 +229,7 @@ fn describe(opened: &Opened, memory: &Estimate) -> Json {
         "size": gguf.size(),
         "metadata": metadata,
         "tensors": gguf.tensors().map(|tensor| json!({
-            "name": tensor.name, "type": tensor.kind.to_string(), "shape": tensor.dims, "bytes": tensor.bytes()
+            "name": tensor.name, "type": tensor.kind.name(), "shape": tensor.dims, "bytes": tensor.bytes()
         })).collect::<Vec<_>>(),
         "types": sums(gguf).into_iter().map(|(name, [count, elements, bytes])| json!({
             "type": name, "tensors": count, "parameters": elements, "bytes": bytes

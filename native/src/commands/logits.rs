@@ -21,7 +21,9 @@ pub fn run(args: &Logits, offline: bool) -> Result<()> {
 fn check_ids(tokens: &[u32], vocabulary: usize) -> Result<()> {
     match tokens.iter().find(|id| **id as usize >= vocabulary) {
         None => Ok(()),
-        Some(id) => Err(Error::usage(format!("--tokens: {id} is no token of the model: expected ids below {vocabulary}"))),
+        Some(id) => {
+            Err(Error::usage(format!("--tokens: {id} is no token of the model: expected ids below {vocabulary}")))
+        }
     }
 }
 

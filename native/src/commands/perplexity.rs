@@ -24,7 +24,10 @@ pub fn run(args: &Perplexity, offline: bool) -> Result<()> {
     output::note(format_args!("{} tokens, {chunks} chunks of {}", tokens.len(), args.context));
     for (number, chunk) in (1..).zip(tokens.chunks_exact(args.context).take(chunks)) {
         if interrupt.asked() {
-            return Err(Error::new(crate::error::Kind::Interrupted, format!("stopped before chunk {number} of {chunks}")));
+            return Err(Error::new(
+                crate::error::Kind::Interrupted,
+                format!("stopped before chunk {number} of {chunks}"),
+            ));
         }
         score_chunk(&mut session, tokenizer, chunk, &mut score)?;
         if !args.json {
