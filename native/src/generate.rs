@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use woolly_engine::sampler::Sampler;
-use woolly_engine::session::Session;
-use woolly_engine::tokenizer::{Decoder, Tokenizer};
+use woolly_engine::session::{Finish, Session, Until};
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::stops::Stops;
 
 /// How many tokens of a prompt are fed between two looks at Ctrl-C.
 const PIECE: usize = 512;
@@ -25,33 +23,8 @@ pub struct Limits<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// Why an answer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The model ended it.
-    End,
-    /// A stop string came.
-    Stop(String),
-    /// It has as many tokens as were asked for.
-    Length,
-    /// The context is full.
-    Context,
-    /// The user stopped it.
-    Interrupted,
-}
-
-impl Reason {
-    /// The reason's name in JSON.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::End => "end",
-            Self::Stop(_) => "stop",
-            Self::Length => "length",
-            Self::Context => "context",
-            Self::Interrupted => "interrupted",
-        }
-    }
-}
+/// Where text goes as it comes.
+pub type Print<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 
 /// What was generated, and how fast.
 #[derive(Clone, Debug)]
@@ -60,8 +33,8 @@ pub struct Answer {
     pub text: String,
     /// The tokens, without the one that ended it.
     pub tokens: Vec<u32>,
-    /// Why it ended.
-    pub reason: Reason,
+    /// Why it ended; `None` where the user stopped it.
+    pub finish: Option<Finish>,
     /// How long each part took.
     pub timings: Timings,
 }
@@ -85,8 +58,6 @@ pub struct Timings {
 pub struct Generator<'a> {
     /// Computes logits.
     pub session: &'a mut Session,
-    /// The tokenizer of the session's model.
-    pub tokenizer: &'a Tokenizer,
     /// Chooses tokens.
     pub sampler: Sampler,
 }
@@ -97,18 +68,16 @@ impl Generator<'_> {
         let start = Instant::now();
         let fed = self.feed_prompt(prompt, limits.interrupt)?;
         let (prompt_tokens, prompt_time) = (prompt.len(), start.elapsed());
-        let mut timings = Timings { prompt_tokens, reused: fed.reused, prompt_time, ..Timings::default() };
-        let mut writer = Writer::new(self.tokenizer, limits.stops, print);
-        let mut reason = Reason::Interrupted;
+        let timings = Timings { prompt_tokens, reused: fed.reused, prompt_time, ..Timings::default() };
+        let mut answer = Answer { text: String::new(), tokens: Vec::new(), finish: None, timings };
         if fed.complete {
             prompt.iter().for_each(|token| self.sampler.accept(*token));
             let start = Instant::now();
-            reason = self.decode(limits, &mut writer)?;
-            timings.decode_time = start.elapsed();
-            timings.decoded = writer.tokens.len().saturating_sub(1);
-            writer.finish(&reason)?;
+            self.decode(limits, &mut answer, print)?;
+            answer.timings.decode_time = start.elapsed();
+            answer.timings.decoded = answer.tokens.len().saturating_sub(1);
         }
-        Ok(Answer { text: writer.text, tokens: writer.tokens, reason, timings })
+        Ok(answer)
     }
 
     /// Feeds what the KV cache does not hold already, in pieces, so that Ctrl-C is heard between them.
@@ -129,28 +98,21 @@ impl Generator<'_> {
         Ok(Fed { reused, complete: true })
     }
 
-    fn decode(&mut self, limits: &Limits, writer: &mut Writer) -> Result<Reason> {
-        loop {
-            if limits.interrupt.asked() {
-                return Ok(Reason::Interrupted);
+    fn decode(&mut self, limits: &Limits, answer: &mut Answer, print: Print) -> Result<()> {
+        let until = Until { max_tokens: limits.max_tokens, stop: limits.stops.to_vec(), ..Until::default() };
+        let mut generation = self.session.generate(&mut self.sampler, until);
+        while !limits.interrupt.asked()
+            && let Some(piece) = generation.next()
+        {
+            let piece = piece.map_err(|cause| Error::other("cannot compute the next token").because(cause))?;
+            answer.tokens.extend(piece.token);
+            answer.text.push_str(&piece.text);
+            if !piece.text.is_empty() {
+                print(&piece.text)?;
             }
-            let token = self.sampler.sample(self.session.logits());
-            self.sampler.accept(token);
-            if self.tokenizer.is_end(token) {
-                return Ok(Reason::End);
-            }
-            if let Some(stop) = writer.push(self.tokenizer, token)? {
-                return Ok(Reason::Stop(stop));
-            }
-            if Some(writer.tokens.len()) == limits.max_tokens {
-                return Ok(Reason::Length);
-            }
-            if self.session.tokens().len() == self.session.context() {
-                return Ok(Reason::Context);
-            }
-            let failed = |cause| Error::other("cannot compute the next token").because(cause);
-            self.session.feed(&[token]).map_err(failed)?;
         }
+        answer.finish = generation.finish();
+        Ok(())
     }
 }
 
@@ -173,49 +135,6 @@ fn check_length(prompt: &[u32], context: usize) -> Result<()> {
     Ok(())
 }
 
-/// Where text goes as it comes.
-pub type Print<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
-
-/// Tokens on their way to text.
-struct Writer<'a> {
-    tokens: Vec<u32>,
-    text: String,
-    decoder: Decoder,
-    stops: Stops,
-    print: Print<'a>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(tokenizer: &Tokenizer, stops: &[String], print: Print<'a>) -> Self {
-        let (decoder, stops) = (tokenizer.decoder(false), Stops::new(stops));
-        Self { tokens: Vec::new(), text: String::new(), decoder, stops, print }
-    }
-
-    /// Takes a token; returns the stop string that it completed.
-    fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Option<String>> {
-        self.tokens.push(token);
-        let piece = self.decoder.push(tokenizer, token);
-        let passed = self.stops.push(&piece);
-        self.write(&passed.text)?;
-        Ok(passed.stop)
-    }
-
-    /// Writes what was held back, unless a stop string came.
-    fn finish(&mut self, reason: &Reason) -> Result<()> {
-        if matches!(reason, Reason::Stop(_)) {
-            return Ok(());
-        }
-        let passed = self.stops.push(&self.decoder.finish());
-        let rest = passed.text + &self.stops.finish();
-        self.write(&rest)
-    }
-
-    fn write(&mut self, text: &str) -> Result<()> {
-        self.text.push_str(text);
-        if text.is_empty() { Ok(()) } else { (self.print)(text) }
-    }
-}
-
 impl Answer {
     /// The speeds on one line, for people.
     pub fn line(&self) -> String {
@@ -230,14 +149,23 @@ impl Answer {
         )
     }
 
+    /// Why it ended, as JSON has it.
+    pub fn reason(&self) -> &'static str {
+        match self.finish {
+            Some(Finish::End) => "end",
+            Some(Finish::Stop) => "stop",
+            Some(Finish::Length) => "length",
+            Some(Finish::Context) => "context",
+            None => "interrupted",
+        }
+    }
+
     /// The fields that `run --json` and `chat --json` share.
     pub fn json(&self) -> Value {
-        let stop = if let Reason::Stop(text) = &self.reason { Some(text) } else { None };
         let Timings { prompt_tokens, reused, prompt_time, decoded, decode_time } = self.timings;
         json!({
             "text": self.text,
-            "stop_reason": self.reason.name(),
-            "stop_string": stop,
+            "stop_reason": self.reason(),
             "prompt_tokens": prompt_tokens,
             "reused_tokens": reused,
             "generated_tokens": self.tokens.len(),

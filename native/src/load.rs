@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 use woolly_engine::gguf::{Gguf, Value};
-use woolly_engine::session::{Model, Options, Session};
+use woolly_engine::model::{Model, Options};
+use woolly_engine::session::Session;
 use woolly_engine::simd::Level;
 
 use crate::cli::Compute;
@@ -77,7 +78,7 @@ impl Loaded {
 
     /// A session with `options`, whose context may be 0 for the best that memory allows.
     pub fn session_with(&self, threads: usize, options: &Options) -> Result<Session> {
-        let mut options = options.clone();
+        let mut options = *options;
         if options.context == 0 {
             options.context = memory::fitting_context(&self.model, &options);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cli -> commands -> load -> store, files        (a name becomes a session)
-//!                 -> generate -> stops           (a session becomes text)
+//!                 -> generate                    (a session becomes text)
 //!                 -> output                      (text becomes bytes on stdout)
 //! ```
 
@@ -18,7 +18,6 @@ mod memory;
 mod output;
 mod pool;
 mod sampling;
-mod stops;
 mod store;
 mod table;
 mod time;

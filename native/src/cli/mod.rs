@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use woolly_engine::session::KvType;
 use woolly_engine::simd::Level;
+use woolly_engine::transformer::KvType;
 
 /// What MODEL can be, for the help of every command that takes one.
 pub const MODEL_HELP: &str = "\
@@ -337,8 +337,7 @@ pub struct Logits {
 
 const BENCH_EXAMPLES: &str = "\
 ppN feeds a prompt of N tokens, tgN generates N tokens one by one; @ dN says that N tokens were in the context before. \
-Every test runs once to warm up and then REPEATS times; the table shows the median and how far the slowest and fastest \
-are from it. Lists are separated by commas, and every combination is measured; 0 leaves a kind of test out.
+Every test runs once to warm up and then REPEATS times; the table shows the median ± the standard deviation. Lists are separated by commas, and every combination is measured; 0 leaves a kind of test out.
 
 Examples:
   woolly bench ./model.gguf
@@ -367,7 +366,7 @@ pub struct Bench {
     #[arg(short = 'r', long, value_name = "REPEATS", default_value = "5", value_parser = parse::positive)]
     pub repeats: usize,
     /// Instruction sets
-    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', value_parser = parse::level)]
+    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',')]
     pub isa: Vec<Level>,
     /// The type of the keys and values that are kept
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = parse::kv_type)]
@@ -398,7 +397,7 @@ pub struct Compute {
     #[arg(short, long, value_name = "N", value_parser = parse::threads)]
     pub threads: Option<usize>,
     /// Instruction set to use, at most [default: the best this processor has]
-    #[arg(long, value_name = "LEVEL", value_parser = parse::level)]
+    #[arg(long, value_name = "LEVEL")]
     pub isa: Option<Level>,
     /// The type of the keys and values that are kept: f16 or f32
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = parse::kv_type)]

@@ -1,7 +1,6 @@
 //! Values of options: each function says what it expected.
 
-use woolly_engine::session::KvType;
-use woolly_engine::simd::Level;
+use woolly_engine::transformer::KvType;
 
 /// Token ids of one option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,14 +83,6 @@ pub fn token_ids(text: &str) -> Result<Ids, String> {
         ids if ids.is_empty() => Err("expected at least one token id".into()),
         ids => Ok(Ids(ids)),
     }
-}
-
-/// A level of instructions that this processor has.
-pub fn level(text: &str) -> Result<Level, String> {
-    let available = Level::available();
-    let names = || available.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let found = available.iter().find(|level| level.to_string() == text);
-    found.copied().ok_or_else(|| format!("expected a level that this processor has: {}", names()))
 }
 
 /// The type of the KV cache.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use woolly_engine::session::{Options, Session};
+use woolly_engine::model::Options;
+use woolly_engine::session::Session;
 use woolly_engine::simd::Level;
 
 use crate::cli::Bench;
@@ -87,7 +88,7 @@ fn start(loaded: &Loaded, args: &Bench, tests: &[Test], setup: Setup) -> Result<
 
 /// Runs a test once to warm up and then as often as asked; tokens per second of each.
 fn measure(session: &mut Session, test: &Test, repeats: usize, interrupt: &Interrupt) -> Result<Vec<f64>> {
-    let vocabulary = session.logits().len().max(1);
+    let vocabulary = session.model().tokenizer().vocab_len();
     session.rewind(0);
     feed(session, &tokens(test.depth, vocabulary))?;
     let tokens = tokens(test.tokens, vocabulary);

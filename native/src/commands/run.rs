@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use tracing::info;
+use woolly_engine::session::Finish;
 
 use crate::cli::Run;
 use crate::conversation::{Message, Prompter, Role};
 use crate::error::{Error, Kind, Result};
-use crate::generate::{Answer, Generator, Limits, Reason};
+use crate::generate::{Answer, Generator, Limits};
 use crate::interrupt::Interrupt;
 use crate::{load, output, sampling};
 
@@ -30,11 +31,11 @@ pub fn run(args: &Run, offline: bool) -> Result<ExitCode> {
     let interrupt = Interrupt::install()?;
     let limits = Limits { max_tokens: generation.max_tokens, stops: &generation.stop, interrupt: &interrupt };
     let sampler = sampling::sampler(&generation.sampling, seed, session.context(), tokenizer)?;
-    let mut generator = Generator { session: &mut session, tokenizer, sampler };
+    let mut generator = Generator { session: &mut session, sampler };
     let answer =
         generator.answer(&prompt, &limits, &mut |text| if args.json { Ok(()) } else { output::print(text) })?;
     report(args, &answer, seed, &loaded.name)?;
-    let code = if answer.reason == Reason::Interrupted { Kind::Interrupted.exit_code() } else { 0 };
+    let code = if answer.finish.is_none() { Kind::Interrupted.exit_code() } else { 0 };
     Ok(ExitCode::from(code))
 }
 
@@ -47,7 +48,7 @@ fn report(args: &Run, answer: &Answer, seed: u64, model: &str) -> Result<()> {
     } else if !answer.text.ends_with('\n') {
         output::print("\n")?;
     }
-    if answer.reason == Reason::Context {
+    if answer.finish == Some(Finish::Context) {
         output::note("the context is full: the answer is cut off (a larger one: -c N)");
     }
     output::note(answer.line());

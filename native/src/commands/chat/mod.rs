@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tracing::info;
-use woolly_engine::session::Session;
+use woolly_engine::session::{Finish, Session};
 
 use self::command::Command;
 use self::input::{Input, Line};
@@ -20,7 +20,7 @@ use self::saved::Saved;
 use crate::cli::{Chat, WhenFull};
 use crate::conversation::{Message, Prompter, Role};
 use crate::error::{Error, Kind, Result};
-use crate::generate::{Answer, Generator, Limits, Reason};
+use crate::generate::{Answer, Generator, Limits};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Loaded};
 use crate::{output, sampling};
@@ -101,7 +101,7 @@ impl<'a> Talk<'a> {
 
     /// A script that was interrupted says so; at a terminal Ctrl-C only stops an answer.
     fn exit_code(&self) -> ExitCode {
-        let stopped = self.last.as_ref().is_some_and(|answer| answer.reason == Reason::Interrupted);
+        let stopped = self.last.as_ref().is_some_and(|answer| answer.finish.is_none());
         let code = if stopped && !std::io::stdin().is_terminal() { Kind::Interrupted.exit_code() } else { 0 };
         ExitCode::from(code)
     }
@@ -134,21 +134,18 @@ impl<'a> Talk<'a> {
     fn turn(&mut self, message: Message) -> Result<Next> {
         self.messages.push(message);
         let answer = self.prompt().and_then(|prompt| self.answer(&prompt));
-        let Ok(Answer { text, reason, .. }) = &answer else {
-            self.messages.pop();
-            return answer.map(|_| Next::Listen);
-        };
-        match text.is_empty() && *reason == Reason::Interrupted {
+        let answer = answer.inspect_err(|_| drop(self.messages.pop()))?;
+        let interrupted = answer.finish.is_none();
+        match interrupted && answer.text.is_empty() {
             true => drop(self.messages.pop()),
-            false => self.messages.push(Message::new(Role::Assistant, text)),
+            false => self.messages.push(Message::new(Role::Assistant, &answer.text)),
         }
-        if *reason == Reason::Context {
+        if answer.finish == Some(Finish::Context) {
             output::note("the context is full: the answer is cut off");
         }
+        self.last = Some(answer);
         // Where a script reads the answers, Ctrl-C means the script.
-        let leave = *reason == Reason::Interrupted && !std::io::stdin().is_terminal();
-        self.last = Some(answer?);
-        Ok(if leave { Next::Leave } else { Next::Listen })
+        Ok(if interrupted && !std::io::stdin().is_terminal() { Next::Leave } else { Next::Listen })
     }
 
     fn answer(&mut self, prompt: &[u32]) -> Result<Answer> {
@@ -159,7 +156,7 @@ impl<'a> Talk<'a> {
         let seed = self.seed.wrapping_add(self.answers);
         self.answers += 1;
         let sampler = sampling::sampler(&args.sampling, seed, self.session.context(), tokenizer)?;
-        let mut generator = Generator { session: &mut self.session, tokenizer, sampler };
+        let mut generator = Generator { session: &mut self.session, sampler };
         let json = self.args.json;
         let answer = generator.answer(prompt, &limits, &mut |text| if json { Ok(()) } else { output::print(text) })?;
         if json {
