@@ -37,6 +37,8 @@ pub struct Layer {
     pub hidden: usize,
     /// Activation of the feed-forward network's gate.
     pub gate: Gate,
+    /// Whether the feed-forward network's matrices may come with scales.
+    pub ffn_scales: bool,
     /// Whether the outputs of attention and feed-forward network are normed before they join the residual stream.
     pub post_norms: bool,
 }

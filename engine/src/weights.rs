@@ -162,9 +162,9 @@ impl Finder<'_> {
             attention_output: self.linear(&name("attn_output"), embedding, heads_length)?,
             attention_post_norm: post_norm("post_attention_norm")?,
             ffn_norm: self.vector(&weight("ffn_norm"), embedding)?,
-            gate: self.linear(&name("ffn_gate"), layer.hidden, embedding)?,
-            up: self.linear(&name("ffn_up"), layer.hidden, embedding)?,
-            down: self.linear(&name("ffn_down"), embedding, layer.hidden)?,
+            gate: self.ffn(&name("ffn_gate"), [layer.hidden, embedding], layer.ffn_scales)?,
+            up: self.ffn(&name("ffn_up"), [layer.hidden, embedding], layer.ffn_scales)?,
+            down: self.ffn(&name("ffn_down"), [embedding, layer.hidden], layer.ffn_scales)?,
             ffn_post_norm: post_norm("post_ffw_norm")?,
         })
     }
@@ -176,6 +176,17 @@ impl Finder<'_> {
             linear("attn_k", attention.kv_heads * attention.key_length)?,
             linear("attn_v", attention.kv_heads * attention.value_length)?,
         ])
+    }
+
+    /// A matrix of a feed-forward network. Its scale, where it counts, is for the bias too.
+    fn ffn(&self, name: &str, [rows, columns]: [usize; 2], scaled: bool) -> Result<Linear, Error> {
+        let mut linear = self.linear(name, rows, columns)?;
+        if !scaled {
+            linear.scale = 1.0;
+        }
+        let scale = linear.scale;
+        linear.bias.iter_mut().flatten().for_each(|bias| *bias *= scale);
+        Ok(linear)
     }
 
     fn linear(&self, name: &str, rows: usize, columns: usize) -> Result<Linear, Error> {

@@ -7,5 +7,7 @@ pub(super) fn spec(reader: &Reader<'_>) -> Result<Spec, Error> {
     if reader.optional_length("expert_count")?.is_some() {
         return Err(Error::Feature { key: reader.key("expert_count"), what: "a mixture of experts".into() });
     }
-    reader.llama_like(RopeLayout::Interleaved)
+    let mut spec = reader.llama_like(RopeLayout::Interleaved)?;
+    spec.layers.iter_mut().for_each(|layer| layer.ffn_scales = true);
+    Ok(spec)
 }

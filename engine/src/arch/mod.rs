@@ -14,8 +14,11 @@ use crate::gguf::{self, Gguf};
 use crate::spec::Spec;
 use reader::Reader;
 
+/// Turns a model's metadata into its spec.
+type ReadSpec = fn(&Reader<'_>) -> Result<Spec, Error>;
+
 /// The architectures that the engine runs, by their name in `general.architecture`.
-const ARCHITECTURES: &[(&str, fn(&Reader<'_>) -> Result<Spec, Error>)] = &[
+const ARCHITECTURES: &[(&str, ReadSpec)] = &[
     ("llama", llama::spec),
     ("qwen2", qwen2::spec),
     ("qwen3", qwen3::spec),

@@ -7,6 +7,7 @@ pub(super) fn spec(reader: &Reader<'_>) -> Result<Spec, Error> {
     let mut spec = reader.llama_like(RopeLayout::Halves)?;
     for layer in &mut spec.layers {
         layer.attention.qk_norm = true;
+        layer.ffn_scales = true;
     }
     Ok(spec)
 }

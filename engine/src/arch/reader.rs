@@ -109,7 +109,8 @@ impl<'a> Reader<'a> {
     /// A length that may be given once or per layer; the default where it is absent.
     fn layer_length(&self, key: &str, layer: usize, default: Option<usize>) -> Result<usize, Error> {
         let full_key = self.key(key);
-        if !self.metadata().get(&full_key).is_some_and(|value| value.as_array().is_some()) {
+        let is_array = self.metadata().get(&full_key).is_some_and(|value| value.as_array().is_some());
+        if !is_array {
             return match default {
                 Some(default) => Ok(self.optional_length(key)?.unwrap_or(default)),
                 None => self.length(key),
@@ -132,7 +133,11 @@ impl<'a> Reader<'a> {
         let key_length = self.optional_length("attention.key_length")?.unwrap_or(embedding / heads);
         let value_length = self.optional_length("attention.value_length")?.unwrap_or(embedding / heads);
         if key_length == 0 || value_length == 0 || heads.saturating_mul(key_length.max(value_length)) > MAX_LENGTH {
-            return Err(self.value("attention.head_count", heads, "heads of at least 1 element, together at most 2^24"));
+            return Err(self.value(
+                "attention.head_count",
+                heads,
+                "heads of at least 1 element, together at most 2^24",
+            ));
         }
         let default_scale = 1.0 / math::sqrt(key_length as f32);
         let attention = Attention {
@@ -146,7 +151,7 @@ impl<'a> Reader<'a> {
             qk_norm: false,
         };
         let hidden = self.layer_length("feed_forward_length", index, None)?;
-        Ok(Layer { attention, hidden, gate: Gate::Silu, post_norms: false })
+        Ok(Layer { attention, hidden, gate: Gate::Silu, ffn_scales: false, post_norms: false })
     }
 
     fn rope_base(&self, key: &str) -> Result<f64, Error> {
@@ -219,7 +224,8 @@ impl<'a> Reader<'a> {
         let beta_slow = self.scale("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0) as f64;
         let dimensions = rope.dimensions() as f64;
         // The pair that turns `turns` times within the original context.
-        let pair_of = |turns: f64| dimensions * libm::log(context as f64 / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
+        let pair_of =
+            |turns: f64| dimensions * libm::log(context as f64 / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
         let low = libm::floor(pair_of(beta_fast)).max(0.0);
         let high = libm::ceil(pair_of(beta_slow)).min(dimensions - 1.0);
         for (pair, frequency) in rope.frequencies.iter_mut().enumerate() {

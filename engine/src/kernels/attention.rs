@@ -70,7 +70,7 @@ impl KvElement for u16 {
 
     #[inline(always)]
     fn load_lanes<S: Simd>(simd: S, stored: &[Self; LANES]) -> [f32; LANES] {
-        simd.f16x16_to_f32(stored)
+        halves(simd, stored)
     }
 }
 
@@ -231,4 +231,15 @@ fn mixed_dot<S: Simd, E: KvElement>(simd: S, a: &[f32], b: &[E]) -> f32 {
         lanes[l] += a * b.load();
     }
     float::sum_lanes(lanes)
+}
+
+/// The values of 16 half-precision numbers.
+#[inline(always)]
+fn halves<S: Simd>(simd: S, stored: &[u16; LANES]) -> [f32; LANES] {
+    let mut values = [0.0; LANES];
+    for (eight, values) in stored.as_chunks::<8>().0.iter().zip(values.as_chunks_mut::<8>().0) {
+        let bytes: [u8; 16] = core::array::from_fn(|i| eight[i / 2].to_le_bytes()[i % 2]);
+        simd.store_floats(simd.f16s(&bytes), values);
+    }
+    values
 }

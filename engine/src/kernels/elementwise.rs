@@ -22,6 +22,15 @@ pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
     }
 }
 
+/// `x += scale * rms_norm(y)`.
+#[inline(always)]
+pub fn add_normed(x: &mut [f32], y: &[f32], weight: &[f32], epsilon: f32, scale: f32) {
+    let factor = rms_factor(y, epsilon);
+    for ((x, y), weight) in x.iter_mut().zip(y).zip(weight) {
+        *x += scale * (y * factor * weight);
+    }
+}
+
 #[inline(always)]
 fn rms_factor(x: &[f32], epsilon: f32) -> f32 {
     1.0 / math::sqrt(float::dot(x, x) / x.len() as f32 + epsilon)
