@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// The result of whatever can fail in the native host.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure: the message says what, where and what was expected; the source, where there is one, says why.
 ///
@@ -86,7 +86,7 @@ impl Error {
         use std::io::ErrorKind as Io;
         let (kind, advice) = match cause.kind() {
             Io::NotFound => (Kind::NotFound, ""),
-            Io::PermissionDenied => (Kind::NotFound, " (this user may not: see the file's permissions)"),
+            Io::PermissionDenied => (Kind::Other, " (see its permissions)"),
             Io::OutOfMemory => (Kind::Memory, ""),
             Io::Interrupted => (Kind::Interrupted, ""),
             Io::StorageFull | Io::QuotaExceeded => (Kind::Other, " (make room, or set WOOLLY_MODELS to another disk)"),

@@ -33,7 +33,12 @@ pub static DEFAULT: Model = Model {
 /// The model of that name, in any case of letters.
 pub fn find(name: &str) -> Option<&'static Model> {
     let is_named = |known: &&str| known.eq_ignore_ascii_case(name);
-    MODELS.iter().copied().find(|model| is_named(&model.name) || model.aliases.iter().any(|alias| is_named(&alias)))
+    MODELS.iter().copied().find(|model| is_named(&model.name) || model.aliases.iter().any(is_named))
+}
+
+/// The names of all models.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|model| model.name)
 }
 
 static MODELS: &[&Model] = &[&DEFAULT];

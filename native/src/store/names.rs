@@ -4,6 +4,8 @@
 //! which accepts plain file names only, and the store joins them to folders of its own choosing.
 
 use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use woolly_engine::gguf::split_file_names;
 
 /// The parts of a relative path with forward slashes, or `None` where a part could lead elsewhere or is not a file
 /// name on every system: empty, `..`, absolute, with backslashes, colons or control characters, too long.
@@ -34,6 +36,12 @@ pub fn split_number(stem: &str) -> Option<(&str, u32, u32)> {
     let (name, number) = rest.rsplit_once('-')?;
     let parse = |digits: &str| (digits.len() == 5).then(|| digits.parse::<u32>().ok()).flatten();
     Some((name, parse(number)?, parse(count)?))
+}
+
+/// All parts of the split file that `path` is a part of, in order; otherwise `path` alone.
+pub fn parts_of(path: &Path) -> Vec<PathBuf> {
+    let names = path.file_name().and_then(|name| split_file_names(name.to_str()?));
+    names.map_or_else(|| vec![path.to_owned()], |names| names.iter().map(|name| path.with_file_name(name)).collect())
 }
 
 /// The folder of a model: readable, and different for every `identity` (the place where the model comes from).
@@ -92,6 +100,14 @@ mod tests {
         assert_eq!(stem("x-00001-of-00003.GGUF"), "x");
         assert_eq!(stem("x-1-of-3.gguf"), "x-1-of-3");
         assert_eq!(split_number("x-00002-of-00005"), Some(("x", 2, 5)));
+    }
+
+    #[test]
+    fn any_part_leads_to_all() {
+        let names = ["m/x-00001-of-00002.gguf", "m/x-00002-of-00002.gguf"].map(PathBuf::from);
+        assert_eq!(parts_of(&names[1]), names);
+        assert_eq!(parts_of(Path::new("x-00003-of-00002.gguf")).len(), 1);
+        assert_eq!(parts_of(Path::new("é")).len(), 1);
     }
 
     #[test]
