@@ -23,7 +23,8 @@ pub fn run(args: &List, offline: bool) -> Result<()> {
     }
     let mut table = Table::new(&["name", "size", "fetched", "source"]).right(&[1]);
     for entry in &entries {
-        table.row([entry.name.clone(), output::size(entry.size), date(entry), entry.source.clone()]);
+        let state = if entry.is_complete() { date(entry) } else { "incomplete".into() };
+        table.row([entry.name.clone(), output::size(entry.size), state, entry.source.clone()]);
     }
     output::print(table.plain())
 }
@@ -34,6 +35,7 @@ fn describe(entry: &Entry) -> Value {
         "name": entry.name,
         "source": entry.source,
         "size": entry.size,
+        "complete": entry.is_complete(),
         "modified": seconds,
         "paths": entry.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
     })
