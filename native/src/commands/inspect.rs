@@ -156,9 +156,15 @@ fn short(value: &Value) -> String {
             let shown: Vec<String> = elements.iter().map(|element| abbreviate(&element.to_string())).collect();
             format!("{}{more}", shown.join(", "))
         }
-        Json::String(text) => abbreviate(&text.escape_debug().to_string()),
+        Json::String(text) => abbreviate(&one_line(&text)),
         other => other.to_string(),
     }
+}
+
+/// A newline as `\n`, and so on.
+fn one_line(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(visible).collect()
 }
 
 fn array_len(value: &Value) -> usize {
