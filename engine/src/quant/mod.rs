@@ -99,7 +99,7 @@ pub(crate) trait Visitor {
 impl TensorType {
     /// Bytes of a row of `columns` elements; `None` where `columns` is not a whole number of blocks or the size overflows.
     pub fn row_bytes(self, columns: usize) -> Option<usize> {
-        if columns % self.block_len() != 0 {
+        if !columns.is_multiple_of(self.block_len()) {
             return None;
         }
         (columns / self.block_len()).checked_mul(self.block_bytes())

@@ -2,6 +2,8 @@
 
 mod generate;
 
+pub use crate::model::{Memory, Model, Options};
+pub use crate::transformer::KvType;
 pub use generate::{Finish, Generation, Piece, Until};
 
 use alloc::sync::Arc;
@@ -9,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::bytes::{Crew, OutOfMemory};
-use crate::model::{LOGIT_ROWS, Model, Options};
+use crate::model::LOGIT_ROWS;
 use crate::pool::Pool;
 use crate::simd::Level;
 use crate::transformer::{self, Cpu, Limits, State};

@@ -206,7 +206,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The products of signed codes (of weights: -128 to 127), lane `i` taking codes `4i..4i+4`.
     fn partial_signed(self, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
 
-    /// `sum` plus each lane's partial sum times its pair scale.
+    /// `sum` plus each lane's partial sum times its pair scale, whose numbers are -128 to 127; the results must fit.
     fn add_scaled(self, sum: Self::Ints, partial: Self::Partial, scale: Self::Ints) -> Self::Ints;
 
     /// 16 `i8` in order.
@@ -236,7 +236,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The same pair of `i16` in each lane.
     fn splat_pair(self, from: &[i16; 2]) -> Self::Ints;
 
-    /// `sum` plus the dot product of each lane's pairs of `i16`.
+    /// `sum` plus the dot product of each lane's pairs of `i16`, none of which is -32768; the results must fit.
     fn add_pairs(self, sum: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
 
     /// Wrapping sum.
