@@ -1,0 +1,3 @@
+pub fn now() -> woolly_engine::chat::DateTime {
+    woolly_engine::chat::DateTime
+}
