@@ -10,15 +10,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pool", &[]),
     ("bytes", &["pool"]),
     ("simd", &["math"]),
-    // Numbers: types of blocks, and products with them.
+    ("spec", &["math"]),
+    // Numbers: types of blocks, products with them, and the other operations of a layer.
     ("quant", &["math", "bytes", "simd"]),
-    ("kernels", &["math", "pool", "bytes", "simd", "quant"]),
+    ("kernels", &["math", "pool", "bytes", "simd", "spec", "quant"]),
     // Files: what a model is.
     ("gguf", &["bytes", "quant"]),
-    ("spec", &["math", "gguf"]),
-    ("arch", &["math", "gguf", "spec"]),
-    ("weights", &["bytes", "quant", "gguf", "spec", "arch"]),
-    ("transformer", &["math", "pool", "bytes", "simd", "quant", "kernels", "spec", "weights"]),
+    ("arch", &["math", "spec", "quant", "gguf"]),
+    ("weights", &["bytes", "spec", "quant", "gguf"]),
+    ("transformer", &["math", "pool", "bytes", "simd", "spec", "quant", "kernels", "weights"]),
     // Text: logits to tokens to characters.
     ("tokenizer", &["gguf"]),
     ("sampler", &["math", "tokenizer"]),
@@ -27,18 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "math",
-            "pool",
-            "bytes",
-            "simd",
-            "quant",
-            "kernels",
-            "gguf",
-            "spec",
-            "arch",
-            "weights",
-            "transformer",
-            "tokenizer",
+            "math", "pool", "bytes", "simd", "spec", "quant", "gguf", "arch", "weights", "transformer", "tokenizer",
             "sampler",
         ],
     ),
