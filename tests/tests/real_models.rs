@@ -5,7 +5,8 @@
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
-use woolly_engine::session::{KvType, Model};
+use woolly_engine::model::Model;
+use woolly_engine::transformer::KvType;
 use woolly_tests::run::{Way, levels, logits, model_file, session};
 
 const REAL_MODELS: [(&str, &str); 2] =
