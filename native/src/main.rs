@@ -1,1 +1,5 @@
+mod error;
+mod files;
+mod store;
+
 fn main() {}

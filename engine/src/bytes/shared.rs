@@ -26,7 +26,7 @@ use super::Tile;
 /// Alignment of every buffer, in bytes: a cache line, and the widest vector register.
 const ALIGNMENT: usize = 64;
 /// Buffers that one chunk may write.
-const WRITES: usize = 4;
+const WRITES: usize = 8;
 /// Low bits of a writer's mark that identify how the buffer is cut; the operation's number stands above them.
 const CUT_BITS: u32 = 20;
 
@@ -78,8 +78,9 @@ impl Claim {
     }
 }
 
-/// How an operation's chunks divide a buffer that they write: as a matrix of `rows` rows of `stride` elements, chunk
-/// `first + i` has the elements `start + i * width .. start + (i + 1) * width` of each row, cut off at `end`.
+/// How an operation's chunks divide a buffer that they write: as a matrix of `rows` rows of `stride` elements, whose
+/// columns from `start` to `end` are cut into tiles of `block` rows and `width` columns, the last ones smaller. Tiles are
+/// numbered along the columns first; chunk `first` has tile 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cut {
     /// Rows of the matrix.
@@ -90,6 +91,8 @@ pub struct Cut {
     pub start: usize,
     /// The end of the elements of a row that are divided.
     pub end: usize,
+    /// Rows in one chunk.
+    pub block: usize,
     /// Elements of a row in one chunk.
     pub width: usize,
     /// Number of the first chunk that has a part.
@@ -99,12 +102,12 @@ pub struct Cut {
 impl Cut {
     /// Each chunk has `width` consecutive elements of the first `len`.
     pub fn pieces(len: usize, width: usize) -> Self {
-        Self { rows: 1, stride: len, start: 0, end: len, width, first: 0 }
+        Self::columns(1, len, width)
     }
 
     /// Each chunk has `width` columns of a matrix of `rows` rows of `stride` elements.
     pub fn columns(rows: usize, stride: usize, width: usize) -> Self {
-        Self { rows, stride, start: 0, end: stride, width, first: 0 }
+        Self { rows, stride, start: 0, end: stride, block: rows, width, first: 0 }
     }
 
     /// The same, for an operation whose chunks before `first` do something else.
@@ -112,15 +115,18 @@ impl Cut {
         Self { first, ..self }
     }
 
-    fn columns_of(&self, chunk: usize) -> Range<usize> {
-        let index = chunk.checked_sub(self.first).expect("the chunk has a part");
-        let start = self.start + index * self.width;
-        assert!(start < self.end && self.end <= self.stride, "chunk {chunk} of {self:?}");
-        start..(start + self.width).min(self.end)
+    /// The rows and columns of a chunk's tile.
+    fn tile_of(&self, chunk: usize) -> [Range<usize>; 2] {
+        let tile = chunk.checked_sub(self.first).expect("the chunk has a part");
+        assert!(self.start < self.end && self.end <= self.stride && self.width > 0, "{self:?}");
+        let across = (self.end - self.start).div_ceil(self.width);
+        let (row, column) = (tile / across * self.block, self.start + tile % across * self.width);
+        assert!(row < self.rows, "chunk {chunk} of {self:?}");
+        [row..(row + self.block).min(self.rows), column..(column + self.width).min(self.end)]
     }
 
     fn fingerprint(&self) -> u64 {
-        let fields = [self.rows, self.stride, self.start, self.end, self.width, self.first];
+        let fields = [self.rows, self.stride, self.start, self.end, self.block, self.width, self.first];
         let mixed = fields.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, field| {
             (hash ^ *field as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
         });
@@ -199,10 +205,10 @@ impl<T: Element> Shared<T> {
         assert!(before == mark || before >> CUT_BITS != claim.operation, "an operation divides a buffer in one way");
         let reader = self.reader.load(Ordering::SeqCst);
         assert_ne!(reader, claim.operation, "an operation writes a buffer that it reads");
-        let columns = cut.columns_of(claim.index);
+        let [rows, columns] = cut.tile_of(claim.index);
         // SAFETY: the rectangle lies inside the buffer; it is this chunk's alone, since all chunks of the operation use
         // the same cut and this one takes its part once; and there is no reader, as in `read`.
-        unsafe { Tile::from_raw(self.data.as_ptr(), cut.rows, cut.stride, columns) }
+        unsafe { Tile::from_raw(self.data.as_ptr().add(rows.start * cut.stride), rows.len(), cut.stride, columns) }
     }
 }
 
@@ -236,6 +242,22 @@ mod tests {
         let expected = [0., 0., 0., 1., 10., 10., 10., 11., 20., 20., 20., 21.];
         assert_eq!(buffer.read(&claim(2, 0)), expected);
         assert_eq!(buffer.get_mut(), expected);
+    }
+
+    #[test]
+    fn tiles_cover_a_matrix_once() {
+        let mut buffer = Shared::<u8>::new(7, 5 * 9).unwrap();
+        let cut = Cut { rows: 5, stride: 9, start: 1, end: 8, block: 2, width: 3, first: 4 };
+        for index in 4..4 + 3 * 3 {
+            let claim = claim(1, index);
+            let mut tile = buffer.write(&claim, cut);
+            for row in 0..tile.rows() {
+                tile.row(row).iter_mut().for_each(|x| *x += 1);
+            }
+        }
+        for (i, x) in buffer.get_mut().iter().enumerate() {
+            assert_eq!(*x, (1..8).contains(&(i % 9)) as u8, "{i}");
+        }
     }
 
     #[test]

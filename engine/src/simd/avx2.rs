@@ -1,0 +1,397 @@
+//! AVX2 and F16C.
+//!
+//! `maddubs` multiplies unsigned by signed bytes and adds pairs in `i16`; [`Simd::Partial`] is its result, and `madd` with
+//! a pair scale widens it, so a block's integer scale costs nothing. [`Simd::Scales`] keeps even numbers in the low
+//! half and odd ones in the high half: one shuffle inside the halves makes the pair scale of 32 codes.
+
+use super::{Kernel, Level, Simd};
+use core::arch::x86_64::*;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// Proof that the CPU has AVX2 and F16C.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof, where this CPU and its system support the instructions.
+    #[inline]
+    pub fn new() -> Option<Self> {
+        // Asking the CPU takes microseconds in a virtual machine, and this is asked for each kernel.
+        static KNOWN: AtomicU8 = AtomicU8::new(0);
+        match KNOWN.load(Ordering::Relaxed) {
+            2 => Some(Self(())),
+            1 => None,
+            _ => {
+                let found = detect();
+                KNOWN.store(1 + found as u8, Ordering::Relaxed);
+                found.then_some(Self(()))
+            }
+        }
+    }
+}
+
+#[cold]
+fn detect() -> bool {
+    const XSAVE_AVX_F16C: u32 = 1 << 27 | 1 << 28 | 1 << 29;
+    const AVX2: u32 = 1 << 5;
+    const XMM_YMM: u64 = 0b110;
+
+    #[target_feature(enable = "xsave")]
+    #[allow(unused_unsafe)] // Intrinsics without pointers became safe to call in newer compilers.
+    fn saved_registers() -> u64 {
+        // SAFETY: the feature is enabled here, and register 0 exists wherever it is.
+        unsafe { _xgetbv(0) }
+    }
+
+    #[allow(unused_unsafe)]
+    // SAFETY: every x86-64 CPU has CPUID.
+    let (top, first) = unsafe { (__cpuid(0).eax, __cpuid(1).ecx) };
+    if top < 7 || first & XSAVE_AVX_F16C != XSAVE_AVX_F16C {
+        return false;
+    }
+    #[allow(unused_unsafe)]
+    // SAFETY: leaf 7 exists, and the OSXSAVE bit above says that XGETBV does.
+    unsafe {
+        __cpuid_count(7, 0).ebx & AVX2 != 0 && saved_registers() & XMM_YMM == XMM_YMM
+    }
+}
+
+#[target_feature(enable = "avx2,f16c")]
+fn enter<K: Kernel>(s: Avx2, kernel: K) -> K::Out {
+    kernel.run(s)
+}
+
+/// Transposes four rows of 4-byte groups inside each 16-byte half.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> [__m256i; 4] {
+    let (low0, high0) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let (low1, high1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+    [
+        _mm256_unpacklo_epi64(low0, low1),
+        _mm256_unpackhi_epi64(low0, low1),
+        _mm256_unpacklo_epi64(high0, high1),
+        _mm256_unpackhi_epi64(high0, high1),
+    ]
+}
+
+/// In each 16-byte half, the sums of the four lanes of each of four vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+    let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+}
+
+/// Calls an intrinsic of AVX2 or F16C.
+macro_rules! avx2 {
+    ($call:expr) => {
+        // SAFETY: the token `self` proves that the CPU has the instructions, and pointers come from references to as many bytes.
+        unsafe { $call }
+    };
+}
+
+/// Shuffle of each 16-byte half: the `j`-th `i16` eight times.
+const fn splat_i16(j: u8) -> [u8; 32] {
+    let mut mask = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        mask[i] = 2 * j + i as u8 % 2;
+        i += 1;
+    }
+    mask
+}
+
+const SPLAT_I16: [[u8; 32]; 8] =
+    [splat_i16(0), splat_i16(1), splat_i16(2), splat_i16(3), splat_i16(4), splat_i16(5), splat_i16(6), splat_i16(7)];
+
+impl Simd for Avx2 {
+    type Bytes = __m256i;
+    type Ints = __m256i;
+    type Floats = __m256;
+    type Partial = __m256i;
+    type Scales = __m256i;
+
+    #[inline(always)]
+    fn level(self) -> Level {
+        Level::Avx2
+    }
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Out {
+        avx2!(enter(self, kernel))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8], offset: usize) {
+        let line = bytes.as_ptr().wrapping_add(offset);
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(line.cast()))
+    }
+
+    #[inline(always)]
+    fn bytes(self, from: &[u8; 32]) -> __m256i {
+        avx2!(_mm256_loadu_si256(from.as_ptr().cast()))
+    }
+
+    #[inline(always)]
+    fn codes(self, from: &[i8; 32]) -> __m256i {
+        avx2!(_mm256_loadu_si256(from.as_ptr().cast()))
+    }
+
+    #[inline(always)]
+    fn twice(self, from: &[u8; 16]) -> __m256i {
+        avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> __m256i {
+        avx2!({
+            let low = _mm_loadu_si128(from.as_ptr().cast());
+            let both = _mm256_set_m128i(_mm_srli_epi16::<4>(low), low);
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        })
+    }
+
+    #[inline(always)]
+    fn spread_bits(self, bits: u32) -> __m256i {
+        avx2!({
+            let byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), byte);
+            let bit = _mm256_set1_epi64x(0x8040201008040201u64 as i64);
+            _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+        })
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: u8) -> __m256i {
+        avx2!(_mm256_set1_epi8(byte as i8))
+    }
+
+    #[inline(always)]
+    fn splat4(self, from: &[i8; 4]) -> __m256i {
+        avx2!(_mm256_set1_epi32(i32::from_le_bytes(from.map(|code| code as u8))))
+    }
+
+    #[inline(always)]
+    fn join(self, low: u128, high: u128) -> __m256i {
+        avx2!(_mm256_setr_epi64x(low as i64, (low >> 64) as i64, high as i64, (high >> 64) as i64))
+    }
+
+    #[inline(always)]
+    fn store(self, bytes: __m256i, to: &mut [u8; 32]) {
+        avx2!(_mm256_storeu_si256(to.as_mut_ptr().cast(), bytes))
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_and_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_or_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
+        avx2!(_mm256_and_si256(_mm256_srli_epi16::<N>(a), _mm256_set1_epi8((0xFFu8 >> N) as i8)))
+    }
+
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+        avx2!(_mm256_and_si256(_mm256_slli_epi16::<N>(a), _mm256_set1_epi8((0xFFu8 << N) as i8)))
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: __m256i, index: __m256i) -> __m256i {
+        avx2!(_mm256_shuffle_epi8(table, index))
+    }
+
+    #[inline(always)]
+    fn transpose(self, r: [__m256i; 8]) -> [__m256i; 8] {
+        avx2!({
+            let [a0, a1, a2, a3] = transpose_four(r[0], r[1], r[2], r[3]);
+            let [b0, b1, b2, b3] = transpose_four(r[4], r[5], r[6], r[7]);
+            [
+                _mm256_permute2x128_si256::<0x20>(a0, b0),
+                _mm256_permute2x128_si256::<0x20>(a1, b1),
+                _mm256_permute2x128_si256::<0x20>(a2, b2),
+                _mm256_permute2x128_si256::<0x20>(a3, b3),
+                _mm256_permute2x128_si256::<0x31>(a0, b0),
+                _mm256_permute2x128_si256::<0x31>(a1, b1),
+                _mm256_permute2x128_si256::<0x31>(a2, b2),
+                _mm256_permute2x128_si256::<0x31>(a3, b3),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn widen(self, bytes: __m256i, a: u32, b: u32) -> __m256i {
+        avx2!({
+            // Each byte goes to the high half of its i16, and an arithmetic shift brings it down with its sign.
+            let group = _mm256_set_epi32(0xC0C0C0C, 0x8080808, 0x4040404, 0, 0xC0C0C0C, 0x8080808, 0x4040404, 0);
+            let place = _mm256_set1_epi32((a << 8 | b << 24 | 0x0080_0080) as i32);
+            let high = _mm256_shuffle_epi8(bytes, _mm256_or_si256(group, place));
+            _mm256_srai_epi16::<8>(high)
+        })
+    }
+
+    #[inline(always)]
+    fn partial(self) -> __m256i {
+        avx2!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    fn partial_dot(self, sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi16(sum, _mm256_maddubs_epi16(weights, x)))
+    }
+
+    #[inline(always)]
+    fn partial_signed(self, weights: __m256i, x: __m256i) -> __m256i {
+        avx2!(_mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights)))
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, sum: __m256i, partial: __m256i, scale: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(sum, _mm256_madd_epi16(partial, scale)))
+    }
+
+    #[inline(always)]
+    fn scales16(self, bytes: u128) -> __m256i {
+        avx2!({
+            let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
+            let even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+            _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, even_odd))
+        })
+    }
+
+    #[inline(always)]
+    fn scales8(self, bytes: u64) -> __m256i {
+        avx2!(_mm256_cvtepi8_epi16(_mm_set1_epi64x(bytes as i64)))
+    }
+
+    #[inline(always)]
+    fn sums(self, from: &[i16; 16]) -> __m256i {
+        avx2!({
+            let all = _mm256_loadu_si256(from.as_ptr().cast());
+            // In each half the even ones, then the odd ones; then the four quarters in the order 0 2 1 3.
+            let even_odd = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+            let sorted = _mm256_shuffle_epi8(all, _mm256_broadcastsi128_si256(even_odd));
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(sorted)
+        })
+    }
+
+    #[inline(always)]
+    fn scale(self, scales: __m256i, j: usize) -> __m256i {
+        avx2!(_mm256_shuffle_epi8(scales, self.bytes(&SPLAT_I16[j])))
+    }
+
+    #[inline(always)]
+    fn dot_scales(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_madd_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn ints(self, from: &[i32; 8]) -> __m256i {
+        avx2!(_mm256_loadu_si256(from.as_ptr().cast()))
+    }
+
+    #[inline(always)]
+    fn store_ints(self, ints: __m256i, to: &mut [i32; 8]) {
+        avx2!(_mm256_storeu_si256(to.as_mut_ptr().cast(), ints))
+    }
+
+    #[inline(always)]
+    fn splat_int(self, value: i32) -> __m256i {
+        avx2!(_mm256_set1_epi32(value))
+    }
+
+    #[inline(always)]
+    fn splat_pair(self, from: &[i16; 2]) -> __m256i {
+        avx2!(_mm256_set1_epi32(from[0] as u16 as i32 | (from[1] as i32) << 16))
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_int(self, a: __m256i, factor: i32) -> __m256i {
+        avx2!(_mm256_mullo_epi32(a, _mm256_set1_epi32(factor)))
+    }
+
+    #[inline(always)]
+    fn sum_each(self, v: &[__m256i; 8]) -> __m256i {
+        avx2!({
+            let low = sum_four(v[0], v[1], v[2], v[3]);
+            let high = sum_four(v[4], v[5], v[6], v[7]);
+            let first = _mm256_permute2x128_si256::<0x20>(low, high);
+            _mm256_add_epi32(first, _mm256_permute2x128_si256::<0x31>(low, high))
+        })
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: __m256i) -> __m256 {
+        avx2!(_mm256_cvtepi32_ps(ints))
+    }
+
+    #[inline(always)]
+    fn floats(self, from: &[f32; 8]) -> __m256 {
+        avx2!(_mm256_loadu_ps(from.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn f32s(self, from: &[u8; 32]) -> __m256 {
+        avx2!(_mm256_loadu_ps(from.as_ptr().cast()))
+    }
+
+    #[inline(always)]
+    fn f16s(self, from: &[u8; 16]) -> __m256 {
+        avx2!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn bf16s(self, from: &[u8; 16]) -> __m256 {
+        avx2!({
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        })
+    }
+
+    #[inline(always)]
+    fn store_floats(self, floats: __m256, to: &mut [f32; 8]) {
+        avx2!(_mm256_storeu_ps(to.as_mut_ptr(), floats))
+    }
+
+    #[inline(always)]
+    fn splat_float(self, value: f32) -> __m256 {
+        avx2!(_mm256_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_mul_ps(a, b))
+    }
+}
