@@ -1,7 +1,7 @@
 //! MXFP4 (OCP microscaling): a scale exponent `e` of 8 bits, 16 bytes of nibbles in the order of Q4_0, each a float of
 //! 1 sign, 2 exponent and 1 mantissa bits. Twice its value is an integer, so the scale is `2^(e - 128)`.
 
-use super::block::{Block32, Codes, part};
+use super::block::{Block32, Codes, nibbles};
 use crate::simd::Simd;
 
 /// Twice the values of the 16 floats, plus 12.
@@ -14,8 +14,9 @@ impl Block32<17> for MXFP4 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 17]) -> S::Bytes {
-        s.lookup(s.twice(&TABLE), s.nibbles(part(block, 1)))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 17]; 2]) -> [S::Bytes; 2] {
+        let (table, [low, high]) = (s.twice(&TABLE), nibbles(s, blocks, 1));
+        [s.lookup(table, low), s.lookup(table, high)]
     }
 
     /// `2^(e - 128)`, which is subnormal for `e` below 2.

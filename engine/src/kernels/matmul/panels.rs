@@ -79,16 +79,17 @@ fn unpack32<S: Simd, F: Block32<N>, const N: usize>(
 ) {
     for (b, to) in panel.iter_mut().enumerate() {
         let blocks = rows.map(|row| &row[b]);
-        let mut codes = [s.splat(0); 8];
-        for (codes, block) in codes.iter_mut().zip(blocks) {
-            *codes = F::codes(s, block);
+        let mut codes = [[s.splat(0); 4]; 2];
+        for r in 0..4 {
+            [codes[0][r], codes[1][r]] = F::codes(s, [blocks[r], blocks[r + 4]]);
         }
-        for (to, codes) in to.codes.iter_mut().zip(s.transpose(codes)) {
-            s.store(codes, &mut to[half]);
-        }
-        s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
+        store_groups(s, codes, half, &mut to.codes);
         if F::MIN {
-            s.store_floats(F::min_each(s, &blocks), &mut to.min[half]);
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.store_floats(scale, &mut to.scale[half]);
+            s.store_floats(min, &mut to.min[half]);
+        } else {
+            s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
         }
     }
 }
@@ -224,37 +225,56 @@ fn unpack256<S: Simd, F: Block256<N>, const N: usize>(
 ) {
     for (b, to) in panel.iter_mut().enumerate() {
         let blocks = rows.map(|row| &row[b]);
-        let (mut codes, mut scales) = ([[s.splat(0); 8]; 8], [s.splat(0); 8]);
-        for (r, block) in blocks.iter().enumerate() {
-            for (codes, row) in codes.iter_mut().zip(F::codes(s, block)) {
-                codes[r] = row;
+        for (quarter, to) in to.codes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let mut codes = [[s.splat(0); 4]; 4];
+            for r in 0..4 {
+                [codes[0][r], codes[1][r], codes[2][r], codes[3][r]] = F::codes(s, [blocks[r], blocks[r + 4]], quarter);
             }
-            scales[r] = s.join(F::scales(block), F::mins(block));
+            store_groups(s, codes, half, to);
         }
-        for (to, codes) in to.codes.as_chunks_mut::<8>().0.iter_mut().zip(codes) {
-            for (to, codes) in to.iter_mut().zip(s.transpose(codes)) {
-                s.store(codes, &mut to[half]);
-            }
-        }
-        unpack_scales(s, s.transpose(scales), F::RUN, half, to);
-        s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
+        unpack_scales::<S, F, N>(s, &blocks, half, to);
         if F::MIN {
-            s.store_floats(F::min_each(s, &blocks), &mut to.min[half]);
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.store_floats(scale, &mut to.scale[half]);
+            s.store_floats(min, &mut to.min[half]);
+        } else {
+            s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
         }
     }
 }
 
-/// Widens scales and minima, of which `bytes` has 4 of each of 8 rows in a vector.
+/// Stores groups of 4 codes of 8 rows; `codes[i]` has elements `16i` and up of four pairs of rows.
 #[inline(always)]
-fn unpack_scales<S: Simd>(s: S, bytes: [S::Bytes; 8], run: usize, half: usize, to: &mut Block256Rows) {
-    for j in 0..256 / run {
-        let byte = j as u32 % 4;
-        s.store_ints(s.widen(bytes[j / 4], byte, byte), &mut to.scales[j][half]);
+fn store_groups<S: Simd, const C: usize>(s: S, codes: [[S::Bytes; 4]; C], half: usize, to: &mut [Pair<[u8; 32]>]) {
+    for (to, codes) in to.as_chunks_mut::<4>().0.iter_mut().zip(codes) {
+        for (to, group) in to.iter_mut().zip(s.transpose(codes)) {
+            s.store(group, &mut to[half]);
+        }
+    }
+}
+
+/// Widens the integer scales and minima of a block of 8 rows.
+#[inline(always)]
+fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    blocks: &[&[u8; N]; 8],
+    half: usize,
+    to: &mut Block256Rows,
+) {
+    let (mut scales, mut mins) = ([s.splat(0); 4], [s.splat(0); 4]);
+    for r in 0..4 {
+        scales[r] = s.join(F::scales(blocks[r]), F::scales(blocks[r + 4]));
+        mins[r] = s.join(F::mins(blocks[r]), F::mins(blocks[r + 4]));
+    }
+    // Now each vector has 4 numbers of each of 8 rows.
+    let (scales, mins) = (s.transpose(scales), s.transpose(mins));
+    for (j, to) in to.scales[..256 / F::RUN].iter_mut().enumerate() {
+        s.store_ints(s.widen(scales[j / 4], j as u32 % 4, j as u32 % 4), &mut to[half]);
     }
     for (j, to) in to.mins.iter_mut().enumerate() {
-        let first = j * 32 / run;
-        let (byte, next) = (first as u32 % 4, (first as u32 + 16 / run as u32) % 4);
-        s.store_ints(s.widen(bytes[4 + first / 4], byte, next), &mut to[half]);
+        let first = 32 * j / F::RUN;
+        let last = (32 * j + 16) / F::RUN;
+        s.store_ints(s.widen(mins[first / 4], first as u32 % 4, last as u32 % 4), &mut to[half]);
     }
 }
 
