@@ -96,8 +96,8 @@ pub(crate) trait Block256<const N: usize> {
     /// Where the block's scale lies, as `f16`. That of the minima follows it.
     const SCALE: usize;
 
-    /// The codes of two blocks, one in each half: for each `i`, elements `64 * quarter + 16 * i` and up.
-    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 2], quarter: usize) -> [S::Bytes; 4];
+    /// The codes of two blocks, one in each half: for each `i`, elements `64 * QUARTER + 16 * i` and up.
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 4];
 
     /// The integer scales as `i8`: 16, or 8 in the low half.
     fn scales(block: &[u8; N]) -> u128;

@@ -15,8 +15,8 @@ impl Block256<136> for IQ4_XS {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 136]; 2], quarter: usize) -> [S::Bytes; 4] {
-        let at = 8 + 32 * quarter;
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 136]; 2]) -> [S::Bytes; 4] {
+        let at = 8 + 32 * QUARTER;
         let [a, b] = levels(s, nibbles(s, blocks, at));
         let [c, d] = levels(s, nibbles(s, blocks, at + 16));
         [a, b, c, d]

@@ -146,11 +146,16 @@ impl Visitor for Dequantize<'_> {
         for (block, out) in self.bytes.as_chunks::<N>().0.iter().zip(self.out.as_chunks_mut::<256>().0) {
             let (d, dmin) = (F::scale(block), if F::MIN { F::min(block) } else { 0.0 });
             let (scales, mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
+            let codes = [
+                F::codes::<_, 0>(Scalar, [block; 2]),
+                F::codes::<_, 1>(Scalar, [block; 2]),
+                F::codes::<_, 2>(Scalar, [block; 2]),
+                F::codes::<_, 3>(Scalar, [block; 2]),
+            ];
             for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
                 let run = 16 * j / F::RUN;
                 let (d, m) = (d * (scales[run] as i8) as f32, dmin * (mins[run] as i8) as f32);
-                let codes = F::codes(Scalar, [block; 2], j / 4)[j % 4];
-                for (y, &code) in out.iter_mut().zip(&codes) {
+                for (y, &code) in out.iter_mut().zip(&codes[j / 4][j % 4]) {
                     let product = d * F::CODES.value(code) as f32;
                     *y = if F::MIN { product - m } else { product };
                 }

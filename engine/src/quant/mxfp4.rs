@@ -19,19 +19,28 @@ impl Block32<17> for MXFP4 {
         [s.lookup(table, low), s.lookup(table, high)]
     }
 
-    /// `2^(e - 128)`, which is subnormal for `e` below 2.
     #[inline(always)]
     fn scale(block: &[u8; 17]) -> f32 {
-        let e = block[0] as u32;
-        f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (e - 1) << 23 })
+        power(block[0] as i32)
     }
 
     #[inline(always)]
     fn scale_each<S: Simd>(s: S, blocks: &[&[u8; 17]; 8]) -> S::Floats {
+        let mut exponents = [0; 8];
+        for (e, block) in exponents.iter_mut().zip(blocks) {
+            *e = block[0] as i32;
+        }
         let mut scales = [0.0; 8];
-        for (scale, block) in scales.iter_mut().zip(blocks) {
-            *scale = Self::scale(block);
+        for (scale, e) in scales.iter_mut().zip(exponents) {
+            *scale = power(e);
         }
         s.floats(&scales)
     }
+}
+
+/// `2^(e - 128)`, which is subnormal for `e` below 2: a single bit of the mantissa.
+#[inline(always)]
+fn power(e: i32) -> f32 {
+    let (normal, subnormal) = ((e - 1) << 23, (e + 1).min(2) << 21);
+    f32::from_bits(normal.max(subnormal) as u32)
 }

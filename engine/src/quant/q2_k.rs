@@ -18,8 +18,8 @@ impl Block256<84> for Q2_K {
     const SCALE: usize = 80;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 84]; 2], quarter: usize) -> [S::Bytes; 4] {
-        two_bits(s, blocks, 16, quarter)
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 84]; 2]) -> [S::Bytes; 4] {
+        two_bits(s, blocks, 16, QUARTER)
     }
 
     #[inline(always)]
@@ -41,7 +41,7 @@ pub(super) fn two_bits<S: Simd, const N: usize>(
     at: usize,
     quarter: usize,
 ) -> [S::Bytes; 4] {
-    let (at, shift) = (at + quarter / 2 * 32, quarter as u32 % 2 * 4);
+    let (at, shift) = (at + quarter / 2 * 32, quarter as i32 % 2 * 4);
     let (first, second) = (pair(s, blocks, at), pair(s, blocks, at + 16));
     [s.field(first, shift, 3), s.field(second, shift, 3), s.field(first, shift + 2, 3), s.field(second, shift + 2, 3)]
 }

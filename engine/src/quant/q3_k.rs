@@ -15,12 +15,12 @@ impl Block256<110> for Q3_K {
     const SCALE: usize = 108;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 110]; 2], quarter: usize) -> [S::Bytes; 4] {
-        let mut codes = two_bits(s, blocks, 32, quarter);
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 110]; 2]) -> [S::Bytes; 4] {
+        let mut codes = two_bits(s, blocks, 32, QUARTER);
         let high = [pair(s, blocks, 0), pair(s, blocks, 16)];
         for (i, code) in codes.iter_mut().enumerate() {
-            let bit = s.field(high[i % 2], (2 * quarter + i / 2) as u32, 1);
-            *code = s.or(*code, s.shl::<2>(bit));
+            let bit = (2 * QUARTER + i / 2) as i32;
+            *code = s.or(*code, s.field(high[i % 2], bit - 2, 4));
         }
         codes
     }

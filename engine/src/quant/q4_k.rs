@@ -14,8 +14,8 @@ impl Block256<144> for Q4_K {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 144]; 2], quarter: usize) -> [S::Bytes; 4] {
-        wide_nibbles(s, blocks, 16, quarter)
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 144]; 2]) -> [S::Bytes; 4] {
+        wide_nibbles(s, blocks, 16, QUARTER)
     }
 
     #[inline(always)]

@@ -21,9 +21,9 @@ impl Block32<22> for Q5_0 {
 #[inline(always)]
 pub(super) fn five_bits<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 2], at: usize) -> [S::Bytes; 2] {
     let mut codes = nibbles(s, blocks, at + 4);
-    for (i, code) in codes.iter_mut().enumerate() {
-        let bits = blocks.map(|block| u16::from_le_bytes(*part(block, at + 2 * i)));
-        *code = s.or(*code, s.and(s.spread_bits(bits[0], bits[1]), s.splat(16)));
+    let fifth = s.spread_bits(part(blocks[0], at), part(blocks[1], at));
+    for (code, fifth) in codes.iter_mut().zip(fifth) {
+        *code = s.or(*code, s.and(fifth, s.splat(16)));
     }
     codes
 }

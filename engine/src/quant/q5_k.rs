@@ -14,12 +14,12 @@ impl Block256<176> for Q5_K {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 176]; 2], quarter: usize) -> [S::Bytes; 4] {
-        let mut codes = wide_nibbles(s, blocks, 48, quarter);
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 176]; 2]) -> [S::Bytes; 4] {
+        let mut codes = wide_nibbles(s, blocks, 48, QUARTER);
         let fifth = [pair(s, blocks, 16), pair(s, blocks, 32)];
         for (i, code) in codes.iter_mut().enumerate() {
-            let bit = s.field(fifth[i % 2], (2 * quarter + i / 2) as u32, 1);
-            *code = s.or(*code, s.shl::<4>(bit));
+            let bit = (2 * QUARTER + i / 2) as i32;
+            *code = s.or(*code, s.field(fifth[i % 2], bit - 4, 16));
         }
         codes
     }

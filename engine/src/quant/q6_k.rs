@@ -5,7 +5,6 @@
 //! high; bits `2j` and up of high byte `32h + i` belong to element `32j + i`.
 
 use super::block::{Block256, Codes, pair, part};
-use super::q2_k::two_bits;
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -18,12 +17,14 @@ impl Block256<210> for Q6_K {
     const SCALE: usize = 208;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 210]; 2], quarter: usize) -> [S::Bytes; 4] {
-        let (low, shift) = (quarter / 2 * 64, quarter as u32 % 2 * 4);
-        let mut codes = two_bits(s, blocks, 128, quarter);
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 210]; 2]) -> [S::Bytes; 4] {
+        let (low, high, shift) = (QUARTER / 2 * 64, 128 + QUARTER / 2 * 32, QUARTER as i32 % 2 * 4);
+        let high = [pair(s, blocks, high), pair(s, blocks, high + 16)];
+        let mut codes = [s.splat(0); 4];
         for (i, code) in codes.iter_mut().enumerate() {
             let nibble = s.field(pair(s, blocks, low + 16 * i), shift, 15);
-            *code = s.or(nibble, s.shl::<4>(*code));
+            let bits = shift + 2 * (i / 2) as i32;
+            *code = s.or(nibble, s.field(high[i % 2], bits - 4, 0x30));
         }
         codes
     }

@@ -128,12 +128,18 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn spread_bits(self, low: u16, high: u16) -> __m256i {
+    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [__m256i; 2] {
         avx2!({
-            let both = _mm256_set1_epi32((low as u32 | (high as u32) << 16) as i32);
-            let byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+            let low = _mm256_set1_epi32(i32::from_le_bytes(*low));
+            let both = _mm256_blend_epi32::<0b1111_0000>(low, _mm256_set1_epi32(i32::from_le_bytes(*high)));
             let bit = _mm256_set1_epi64x(0x8040201008040201u64 as i64);
-            _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(both, byte), bit), bit)
+            let first = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0101010101010101, 0));
+            let second = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0303030303030303, 0x0202020202020202));
+            let (first, second) = (_mm256_shuffle_epi8(both, first), _mm256_shuffle_epi8(both, second));
+            [
+                _mm256_cmpeq_epi8(_mm256_and_si256(first, bit), bit),
+                _mm256_cmpeq_epi8(_mm256_and_si256(second, bit), bit),
+            ]
         })
     }
 
@@ -168,16 +174,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn field(self, a: __m256i, shift: u32, mask: u8) -> __m256i {
+    fn field(self, a: __m256i, shift: i32, mask: u8) -> __m256i {
         avx2!({
-            let down = _mm256_srl_epi16(a, _mm_cvtsi32_si128(shift as i32));
-            _mm256_and_si256(down, _mm256_set1_epi8(mask as i8))
+            let count = _mm_cvtsi32_si128(shift.abs());
+            let moved = if shift < 0 { _mm256_sll_epi16(a, count) } else { _mm256_srl_epi16(a, count) };
+            _mm256_and_si256(moved, _mm256_set1_epi8(mask as i8))
         })
-    }
-
-    #[inline(always)]
-    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
-        avx2!(_mm256_slli_epi16::<N>(a))
     }
 
     #[inline(always)]

@@ -162,8 +162,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The same 16 codes in both halves.
     fn twice_codes(self, from: &[i8; 16]) -> Self::Bytes;
 
-    /// Byte `i` of a half is 0xFF where bit `i` of its number is set, else 0.
-    fn spread_bits(self, low: u16, high: u16) -> Self::Bytes;
+    /// Bytes 0xFF for bits that are set, else 0: in each half, bits 0 to 15 of its number, then bits 16 to 31.
+    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [Self::Bytes; 2];
 
     /// `byte` 32 times.
     fn splat(self, byte: u8) -> Self::Bytes;
@@ -183,11 +183,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Bitwise or.
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
-    /// In each byte the bits `shift` and up under `mask`, which must not reach beyond the byte's top.
-    fn field(self, a: Self::Bytes, shift: u32, mask: u8) -> Self::Bytes;
-
-    /// Each byte shifted left by `N` bits, none of which may be lost.
-    fn shl<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+    /// Each byte shifted right by `shift` bits, or left by `-shift`, under `mask`, which must be zero where zeros come in.
+    fn field(self, a: Self::Bytes, shift: i32, mask: u8) -> Self::Bytes;
 
     /// The byte of `table` at each index, where both halves of `table` are the same and indices are below 16.
     fn lookup(self, table: Self::Bytes, index: Self::Bytes) -> Self::Bytes;

@@ -60,9 +60,9 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn spread_bits(self, low: u16, high: u16) -> [u8; 32] {
-        let bits = low as u32 | (high as u32) << 16;
-        from_fn(|i| if bits >> i & 1 == 1 { 0xFF } else { 0 })
+    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [[u8; 32]; 2] {
+        let numbers = [low, high].map(|bytes| u32::from_le_bytes(*bytes));
+        from_fn(|part| from_fn(|i| if numbers[i / 16] >> (16 * part + i % 16) & 1 == 1 { 0xFF } else { 0 }))
     }
 
     #[inline(always)]
@@ -97,13 +97,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn field(self, a: [u8; 32], shift: u32, mask: u8) -> [u8; 32] {
-        a.map(|byte| byte >> shift & mask)
-    }
-
-    #[inline(always)]
-    fn shl<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
-        a.map(|byte| byte << N)
+    fn field(self, a: [u8; 32], shift: i32, mask: u8) -> [u8; 32] {
+        if shift < 0 { a.map(|byte| byte << -shift & mask) } else { a.map(|byte| byte >> shift & mask) }
     }
 
     #[inline(always)]

@@ -64,7 +64,6 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("pair", s.pair(first(&i.b), first(&i.a))),
         ("twice", s.twice(first(&i.a))),
         ("twice_codes", s.twice_codes(first(&i.x))),
-        ("spread_bits", s.spread_bits(i.numbers[0] as u16, i.numbers[1] as u16)),
         ("splat", s.splat(i.a[5])),
         ("splat4", s.splat4(first(&i.x))),
         ("join", s.join(low, high)),
@@ -73,12 +72,14 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("field 0", s.field(a, 0, 0xFF)),
         ("field 3", s.field(a, 3, 0x1F)),
         ("field 7", s.field(a, 7, 1)),
-        ("shl 0", s.shl::<0>(a)),
-        ("shl 3", s.shl::<3>(s.and(a, s.splat(0x1F)))),
-        ("shl 7", s.shl::<7>(s.and(a, s.splat(1)))),
+        ("field -3", s.field(a, -3, 0xF8)),
+        ("field -7", s.field(a, -7, 0x80)),
         ("lookup", s.lookup(s.twice(first(&i.b)), s.and(a, s.splat(15)))),
     ] {
         results.push((name, of_bytes(s, value)));
+    }
+    for value in s.spread_bits(first(&i.a), first(&i.b)) {
+        results.push(("spread_bits", of_bytes(s, value)));
     }
     for row in s.transpose([a, b, s.twice_codes(first(&i.x)), s.or(a, b)]) {
         results.push(("transpose", of_bytes(s, row)));

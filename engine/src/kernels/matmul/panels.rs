@@ -225,13 +225,11 @@ fn unpack256<S: Simd, F: Block256<N>, const N: usize>(
 ) {
     for (b, to) in panel.iter_mut().enumerate() {
         let blocks = rows.map(|row| &row[b]);
-        for (quarter, to) in to.codes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            let mut codes = [[s.splat(0); 4]; 4];
-            for r in 0..4 {
-                [codes[0][r], codes[1][r], codes[2][r], codes[3][r]] = F::codes(s, [blocks[r], blocks[r + 4]], quarter);
-            }
-            store_groups(s, codes, half, to);
-        }
+        let codes = to.codes.as_chunks_mut::<16>().0;
+        unpack_quarter::<S, F, N, 0>(s, &blocks, half, &mut codes[0]);
+        unpack_quarter::<S, F, N, 1>(s, &blocks, half, &mut codes[1]);
+        unpack_quarter::<S, F, N, 2>(s, &blocks, half, &mut codes[2]);
+        unpack_quarter::<S, F, N, 3>(s, &blocks, half, &mut codes[3]);
         unpack_scales::<S, F, N>(s, &blocks, half, to);
         if F::MIN {
             let [scale, min] = F::scale_min_each(s, &blocks);
@@ -241,6 +239,23 @@ fn unpack256<S: Simd, F: Block256<N>, const N: usize>(
             s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
         }
     }
+}
+
+#[inline(always)]
+fn unpack_quarter<S: Simd, F: Block256<N>, const N: usize, const QUARTER: usize>(
+    s: S,
+    blocks: &[&[u8; N]; 8],
+    half: usize,
+    to: &mut [Pair<[u8; 32]>; 16],
+) {
+    let mut codes = [[s.splat(0); 4]; 4];
+    for r in 0..4 {
+        let of_two = F::codes::<S, QUARTER>(s, [blocks[r], blocks[r + 4]]);
+        for (codes, two) in codes.iter_mut().zip(of_two) {
+            codes[r] = two;
+        }
+    }
+    store_groups(s, codes, half, to);
 }
 
 /// Stores groups of 4 codes of 8 rows; `codes[i]` has elements `16i` and up of four pairs of rows.
@@ -385,9 +400,11 @@ fn load<S: Simd, const C: usize>(s: S, from: usize, at: [usize; 2], out: &mut Ti
     let last = out.rows() - 1;
     for (c, y) in y.iter_mut().enumerate() {
         let row = &out.row((at[1] + c).min(last))[at[0]..];
-        let mut lanes = [0.0; ROWS];
-        let count = row.len().min(ROWS);
-        lanes[..count].copy_from_slice(&row[..count]);
+        let mut rest = [0.0; ROWS];
+        let lanes = row.first_chunk::<ROWS>().unwrap_or_else(|| {
+            rest[..row.len()].copy_from_slice(row);
+            &rest
+        });
         for (y, lanes) in y.iter_mut().zip(lanes.as_chunks().0) {
             *y = s.floats(lanes);
         }
@@ -404,7 +421,9 @@ fn store<S: Simd, const C: usize>(s: S, y: [Pair<S::Floats>; C], at: [usize; 2],
         for (y, lanes) in y.into_iter().zip(lanes.as_chunks_mut().0) {
             s.store_floats(y, lanes);
         }
-        let count = row.len().min(ROWS);
-        row[..count].copy_from_slice(&lanes[..count]);
+        match row.first_chunk_mut() {
+            Some(row) => *row = lanes,
+            None => row.copy_from_slice(&lanes[..row.len()]),
+        }
     }
 }

@@ -138,20 +138,32 @@ fn dot256<S: Simd, F: Block256<N>, const N: usize>(
 fn scaled_codes<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: [&[u8; N]; 2], x: &[i8; 256]) -> S::Ints {
     let scales = blocks.map(F::scales);
     let lists = [scale_list(s, scales, 0), scale_list(s, scales, 8)];
+    let x = x.as_chunks().0;
     let mut sum = s.splat_int(0);
-    for (quarter, x) in x.as_chunks::<64>().0.iter().enumerate() {
-        let codes = F::codes(s, blocks, quarter);
-        for (half, x) in x.as_chunks::<32>().0.iter().enumerate() {
-            let x = twice(s, x);
-            let codes = [codes[2 * half], codes[2 * half + 1]];
-            if F::RUN == 32 {
-                let scale = s.scale(lists[0], 2 * quarter + half);
-                sum = add_dot(s, F::CODES, sum, codes, x, scale);
-            } else {
-                for (i, (codes, x)) in codes.into_iter().zip(x).enumerate() {
-                    let scale = s.scale(lists[quarter / 2], quarter % 2 * 4 + 2 * half + i);
-                    sum = s.add_scaled(sum, s.partial_dot(s.partial(), codes, x), scale);
-                }
+    sum = add_quarter::<S, F, N, 0>(s, sum, blocks, &lists, &x[0]);
+    sum = add_quarter::<S, F, N, 1>(s, sum, blocks, &lists, &x[1]);
+    sum = add_quarter::<S, F, N, 2>(s, sum, blocks, &lists, &x[2]);
+    add_quarter::<S, F, N, 3>(s, sum, blocks, &lists, &x[3])
+}
+
+#[inline(always)]
+fn add_quarter<S: Simd, F: Block256<N>, const N: usize, const QUARTER: usize>(
+    s: S,
+    mut sum: S::Ints,
+    blocks: [&[u8; N]; 2],
+    scales: &[S::Scales; 2],
+    x: &[i8; 64],
+) -> S::Ints {
+    let codes = F::codes::<S, QUARTER>(s, blocks);
+    for (half, x) in x.as_chunks().0.iter().enumerate() {
+        let x = twice(s, x);
+        let codes = [codes[2 * half], codes[2 * half + 1]];
+        if F::RUN == 32 {
+            sum = add_dot(s, F::CODES, sum, codes, x, s.scale(scales[0], 2 * QUARTER + half));
+        } else {
+            for (i, (codes, x)) in codes.into_iter().zip(x).enumerate() {
+                let scale = s.scale(scales[QUARTER / 2], QUARTER % 2 * 4 + 2 * half + i);
+                sum = s.add_scaled(sum, s.partial_dot(s.partial(), codes, x), scale);
             }
         }
     }
@@ -229,6 +241,8 @@ impl<'a> Ahead<'a> {
 fn store<S: Simd>(s: S, y: S::Floats, to: &mut [f32]) {
     let mut lanes = [0.0; 8];
     s.store_floats(y, &mut lanes);
-    let count = to.len().min(8);
-    to[..count].copy_from_slice(&lanes[..count]);
+    match to.first_chunk_mut() {
+        Some(to) => *to = lanes,
+        None => to.copy_from_slice(&lanes[..to.len()]),
+    }
 }
