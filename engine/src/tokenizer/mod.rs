@@ -27,7 +27,7 @@ mod vocab;
 pub use decode::Decoder;
 
 use crate::gguf;
-use alloc::{collections::BTreeSet, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, string::String, vec::Vec};
 use special::{Finder, Part};
 
 /// A vocabulary, ready to encode and decode.
@@ -50,7 +50,7 @@ pub struct Tokenizer {
 #[derive(Clone, Debug)]
 enum Coder {
     Spm(spm::Spm),
-    Bpe(alloc::boxed::Box<bpe::Bpe>),
+    Bpe(Box<bpe::Bpe>),
 }
 
 impl Tokenizer {
@@ -129,7 +129,10 @@ impl Tokenizer {
 pub enum Error {
     #[error(transparent)]
     Metadata(#[from] gguf::Error),
-    #[error("tokenizer.ggml.model is {name:?}{}, expected \"llama\" (SPM), \"gpt2\" or \"gemma4\" (BPE)", load::about_model(name))]
+    #[error(
+        "tokenizer.ggml.model is {name:?}{}, expected \"llama\" (SPM), \"gpt2\" or \"gemma4\" (BPE)",
+        load::about_model(name)
+    )]
     Model { name: String },
     #[error("tokenizer.ggml.pre is {name:?}, a pre-tokenizer that is not supported; supported: {}", rules::Names)]
     PreTokenizer { name: String },

@@ -1,11 +1,14 @@
 //! SentencePiece-style tokens: neighbours merge when their joint text is a token, those with the highest score first.
+//!
+//! A text is merged as a whole in principle. But where no token goes across two bytes, the text can as well be cut between
+//! them, and short stretches merge faster than long ones. Most vocabularies have no token with a letter before a space.
 
 use super::{
     merge::{Chain, Merger, NONE},
     unicode::claimed_len,
     vocab::Vocab,
 };
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// U+2581, which stands for a space in vocabularies.
 pub(super) const SPACE: &[u8] = "\u{2581}".as_bytes();
@@ -15,13 +18,21 @@ pub(super) const SPACE: &[u8] = "\u{2581}".as_bytes();
 pub(super) struct Spm {
     /// The token of each byte, for characters that are no token; [`NONE`] where the vocabulary lacks it.
     bytes: Vec<u32>,
+    /// Which bytes some token has before a U+2581.
+    before_space: Vec<bool>,
 }
 
 impl Spm {
     /// `unknown` is the token for bytes that have none of their own.
     pub fn new(vocab: &Vocab, unknown: Option<u32>) -> Self {
         let token = |byte| vocab.byte_token(byte).or(unknown).unwrap_or(NONE);
-        Self { bytes: (0..=255).map(token).collect() }
+        let mut before_space = vec![false; 256];
+        for (_, text) in vocab.texts() {
+            for pair in text.windows(1 + SPACE.len()).filter(|pair| pair.ends_with(SPACE)) {
+                before_space[usize::from(pair[0])] = true;
+            }
+        }
+        Self { bytes: (0..=255).map(token).collect(), before_space }
     }
 
     /// Appends the tokens of `text`, with a space before it if `prefixed`.
@@ -32,21 +43,40 @@ impl Spm {
         }
         escape_spaces(text, &mut escaped);
         let mut chain = Chain::default();
-        let mut rest = escaped.as_slice();
-        while let Some(&lead) = rest.first() {
-            let len = claimed_len(lead).min(rest.len());
-            chain.push(len, vocab.find(&rest[..len]).unwrap_or(NONE));
-            rest = &rest[len..];
+        let mut start = 0;
+        while start < escaped.len() {
+            let end = self.stretch(&escaped, start, &mut chain, vocab);
+            self.encode_stretch(vocab, &escaped[start..end], &mut chain, out);
+            start = end;
         }
+    }
+
+    /// Fills `chain` with the characters from `start` to a place where the text can be cut: the end of the stretch.
+    fn stretch(&self, text: &[u8], start: usize, chain: &mut Chain, vocab: &Vocab) -> usize {
+        chain.clear();
+        let mut end = start;
+        while let Some(&lead) = text.get(end) {
+            let cut = end > start && !self.before_space[usize::from(text[end - 1])] && text[end..].starts_with(SPACE);
+            if cut {
+                break;
+            }
+            let len = claimed_len(lead).min(text.len() - end);
+            chain.push(len, vocab.find(&text[end..end + len]).unwrap_or(NONE));
+            end += len;
+        }
+        end
+    }
+
+    fn encode_stretch(&self, vocab: &Vocab, text: &[u8], chain: &mut Chain, out: &mut Vec<u32>) {
         chain.merge(|left, right| {
-            let id = vocab.find(&escaped[left.start..right.end])?;
+            let id = vocab.find(&text[left.start..right.end])?;
             Some(Merger { rank: rank(vocab.score(id)), id })
         });
         for symbol in chain.symbols() {
             if symbol.id != NONE {
                 out.push(symbol.id);
             } else {
-                let bytes = escaped[symbol.start..symbol.end].iter();
+                let bytes = text[symbol.start..symbol.end].iter();
                 out.extend(bytes.map(|&byte| self.bytes[usize::from(byte)]).filter(|&id| id != NONE));
             }
         }

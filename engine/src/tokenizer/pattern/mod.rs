@@ -94,6 +94,9 @@ struct Matcher<'a> {
     stack: Vec<Retry>,
     /// For each instruction, the bounds of a run that failed at every length; empty ranges when there is none.
     failed: Vec<core::ops::Range<usize>>,
+    /// Instructions run and characters looked at.
+    #[cfg(test)]
+    work: usize,
 }
 
 impl Pattern {
@@ -107,12 +110,28 @@ impl Pattern {
 
     /// Cuts `chars` into matches and the stretches between them, and gives the length of each piece to `piece`. No piece is
     /// empty, and their lengths add up to the text's.
-    pub fn split(&self, chars: &[Char], mut piece: impl FnMut(usize)) {
-        let failed = vec![0..0; self.ops.len()];
-        let mut matcher = Matcher { pattern: self, chars, stack: Vec::new(), failed };
+    pub fn split(&self, chars: &[Char], piece: impl FnMut(usize)) {
+        Matcher::new(self, chars).split(piece);
+    }
+}
+
+impl<'a> Matcher<'a> {
+    fn new(pattern: &'a Pattern, chars: &'a [Char]) -> Self {
+        let failed = vec![0..0; pattern.ops.len()];
+        Self {
+            pattern,
+            chars,
+            stack: Vec::new(),
+            failed,
+            #[cfg(test)]
+            work: 0,
+        }
+    }
+
+    fn split(&mut self, mut piece: impl FnMut(usize)) {
         let (mut cut, mut start) = (0, 0);
-        while start < chars.len() {
-            let Some(end) = matcher.match_at(start) else {
+        while start < self.chars.len() {
+            let Some(end) = self.match_at(start) else {
                 start += 1;
                 continue;
             };
@@ -126,9 +145,7 @@ impl Pattern {
             piece(start - cut);
         }
     }
-}
 
-impl Matcher<'_> {
     /// The end of the match that starts at `start`, if there is one.
     fn match_at(&mut self, start: usize) -> Option<usize> {
         self.stack.clear();
@@ -156,6 +173,8 @@ impl Matcher<'_> {
     /// Runs instructions from `op` on, until the expression matches (the end) or this way of matching fails.
     fn follow(&mut self, mut op: usize, mut at: usize) -> Option<usize> {
         loop {
+            #[cfg(test)]
+            (self.work += 1);
             match self.pattern.ops[op] {
                 Op::Repeat { class, min, max } => at = self.repeat(op, class, min, max, at)?,
                 Op::Look { class, negative } => {
@@ -183,6 +202,8 @@ impl Matcher<'_> {
         let rest = &self.chars[at..];
         let rest = &rest[..rest.len().min(max)];
         let len = self.pattern.classes[class].run(rest);
+        #[cfg(test)]
+        (self.work += len);
         if len < min {
             return None;
         }
@@ -198,4 +219,4 @@ impl Matcher<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

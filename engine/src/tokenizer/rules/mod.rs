@@ -179,7 +179,7 @@ const ASIAN_SCRIPTS: &str = "[\u{4e00}-\u{9fff}\u{3400}-\u{4dbf}\u{8c48}-\u{faff
 const BLOOM: &str = " ?[^(\\s|.,!?\u{2026}\u{3002}\u{ff0c}\u{3001}\u{964}\u{6d4}\u{60c})]+";
 
 /// All pre-tokenizers. The first is for files that name none.
-pub(super) const RULES: &[Rule] = &[
+pub(super) static RULES: &[Rule] = &[
     Rule {
         names: &["default"],
         steps: &[Match(r"[\p{P}\$\+<=>\^~\|]+"), Match(GPT2), Match(DIGITS), Match(THREE_ASCII_DIGITS)],
