@@ -34,10 +34,4 @@ impl Interrupt {
     pub fn clear(&self) {
         self.asked.store(false, Ordering::SeqCst);
     }
-
-    /// As if Ctrl-C had been pressed.
-    #[cfg(test)]
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-    }
 }

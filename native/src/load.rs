@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 use woolly_engine::gguf::{Gguf, Value};
-use woolly_engine::model::{Model, Options};
-use woolly_engine::session::Session;
+use woolly_engine::session::{Model, Options, Session};
 use woolly_engine::simd::Level;
 
 use crate::cli::Compute;

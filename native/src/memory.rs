@@ -1,7 +1,7 @@
 //! How much memory there is, and which context fits it.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
-use woolly_engine::model::{Model, Options};
+use woolly_engine::session::{Model, Options};
 
 /// A context this long is tried even where memory is tight.
 const SMALL_CONTEXT: usize = 2048;

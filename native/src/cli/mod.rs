@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use woolly_engine::session::KvType;
 use woolly_engine::simd::Level;
-use woolly_engine::transformer::KvType;
 
 /// What MODEL can be, for the help of every command that takes one.
 pub const MODEL_HELP: &str = "\

@@ -1,6 +1,6 @@
 //! Values of options: each function says what it expected.
 
-use woolly_engine::transformer::KvType;
+use woolly_engine::session::KvType;
 
 /// Token ids of one option.
 #[derive(Clone, Debug, PartialEq, Eq)]

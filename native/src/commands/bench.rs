@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use woolly_engine::model::Options;
-use woolly_engine::session::Session;
+use woolly_engine::session::{Options, Session};
 use woolly_engine::simd::Level;
 
 use crate::cli::Bench;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 use woolly_engine::gguf::{Array, Gguf, Value};
-use woolly_engine::model::{Model, Options};
+use woolly_engine::session::{Model, Options};
 
 use crate::cli::Inspect;
 use crate::error::Result;
