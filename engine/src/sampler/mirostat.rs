@@ -31,7 +31,7 @@ fn surprise(p: f32) -> f32 {
 impl Mirostat {
     pub fn new(params: &Params) -> Option<Mirostat> {
         let tau = params.mirostat_tau;
-        (params.mirostat > 0).then(|| Mirostat {
+        (params.mirostat > 0).then_some(Mirostat {
             version: params.mirostat,
             tau,
             eta: params.mirostat_eta,
