@@ -3,17 +3,15 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tracing::{debug, trace};
-use woolly_engine::chat::{Request, Template};
+use woolly_engine::chat::{self, Request, Template};
 use woolly_engine::tokenizer::Tokenizer;
 
 use crate::cli::Generation;
 use crate::error::{Error, Result};
-use crate::load::{self, Loaded};
+use crate::load::Loaded;
 use crate::time;
-
-/// The metadata key of a model's chat template.
-pub const TEMPLATE_KEY: &str = "tokenizer.chat_template";
 
 /// Who says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +23,17 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+}
+
+impl Role {
+    /// The name that templates know.
+    fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
 }
 
 /// Something said.
@@ -41,6 +50,10 @@ impl Message {
     pub fn new(role: Role, content: &str) -> Self {
         Self { role, content: content.to_string() }
     }
+
+    fn for_template(&self) -> chat::Message {
+        chat::Message::new(self.role.name(), &self.content)
+    }
 }
 
 /// Turns messages into prompts for one model.
@@ -48,6 +61,8 @@ pub struct Prompter<'a> {
     tokenizer: &'a Tokenizer,
     /// Absent where the messages are continued as plain text.
     template: Option<Template>,
+    /// Further variables of the template.
+    extra: Option<Map<String, Value>>,
 }
 
 impl<'a> Prompter<'a> {
@@ -56,7 +71,7 @@ impl<'a> Prompter<'a> {
         let tokenizer = loaded.model.tokenizer();
         let template = if args.raw { None } else { template(loaded, args.chat_template.as_deref())? };
         debug!(template = template.is_some(), "preparing prompts");
-        Ok(Self { tokenizer, template })
+        Ok(Self { tokenizer, template, extra: args.chat_template_kwargs.clone() })
     }
 
     /// Whether a chat template says who speaks.
@@ -70,25 +85,37 @@ impl<'a> Prompter<'a> {
             let text: String = messages.iter().map(|message| message.content.as_str()).collect();
             return Ok(self.tokenizer.encode(text.as_bytes(), true, true));
         };
-        let prompt = render(template, self.tokenizer, messages)?;
+        let prompt = self.render(template, messages)?;
         trace!(prompt);
         Ok(encode(self.tokenizer, &prompt))
     }
+
+    fn render(&self, template: &Template, messages: &[Message]) -> Result<String> {
+        let messages: Vec<_> = messages.iter().map(Message::for_template).collect();
+        let messages = chat::Message::list(&messages);
+        let request = Request {
+            add_generation_prompt: true,
+            bos_token: special(self.tokenizer, self.tokenizer.bos()),
+            eos_token: special(self.tokenizer, self.tokenizer.eos()),
+            now: Some(time::now()),
+            extra: self.extra.as_ref(),
+            ..Request::new(&messages)
+        };
+        template.render(&request).map_err(|cause| Error::other("cannot render these messages").because(cause))
+    }
 }
 
-/// The text of a special token, or nothing where the vocabulary lacks it.
-pub fn special(tokenizer: &Tokenizer, id: Option<u32>) -> &str {
-    id.and_then(|id| tokenizer.text(id)).unwrap_or("")
+/// The text of a special token.
+pub fn special(tokenizer: &Tokenizer, id: Option<u32>) -> Option<&str> {
+    id.and_then(|id| tokenizer.text(id))
 }
 
 fn template(loaded: &Loaded, file: Option<&Path>) -> Result<Option<Template>> {
     if let Some(path) = file {
         return read_template(path).map(Some);
     }
-    let unusable = || load::unusable(&loaded.name);
-    let source = loaded.model.gguf().metadata().string(TEMPLATE_KEY).map_err(|cause| unusable().because(cause))?;
-    let compiled = source.map(Template::new).transpose();
-    compiled.map_err(|cause| {
+    let parsed = loaded.model.chat_template().map(Template::new).transpose();
+    parsed.map_err(|cause| {
         Error::bad_file(format!("the chat template of {} is broken (--raw goes without)", loaded.name)).because(cause)
     })
 }
@@ -100,23 +127,9 @@ pub fn read_template(path: &Path) -> Result<Template> {
         .map_err(|cause| Error::bad_file(format!("the template {} is broken", path.display())).because(cause))
 }
 
-fn render(template: &Template, tokenizer: &Tokenizer, messages: &[Message]) -> Result<String> {
-    let messages =
-        serde_json::to_value(messages).map_err(|cause| Error::other("cannot list messages").because(cause))?;
-    let request = Request {
-        messages: &messages,
-        tools: None,
-        add_generation_prompt: true,
-        bos_token: special(tokenizer, tokenizer.bos()),
-        eos_token: special(tokenizer, tokenizer.eos()),
-        now: Some(time::now()),
-    };
-    template.render(&request).map_err(|cause| Error::other("the chat template refuses these messages").because(cause))
-}
-
 /// Templates often write the BOS token that the tokenizer adds too: one is enough.
 fn encode(tokenizer: &Tokenizer, prompt: &str) -> Vec<u32> {
-    let bos = special(tokenizer, tokenizer.bos().filter(|_| tokenizer.adds_bos()));
+    let bos = special(tokenizer, tokenizer.bos().filter(|_| tokenizer.adds_bos())).unwrap_or("");
     let prompt = prompt.strip_prefix(bos).unwrap_or(prompt);
     tokenizer.encode(prompt.as_bytes(), true, true)
 }

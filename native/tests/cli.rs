@@ -43,7 +43,7 @@ fn models_that_are_missing_or_broken() {
     stage.run(&["inspect", "text.gguf"]).fails(3, &["text.gguf"]);
     let model = stage.read("tiny.gguf");
     stage.write("cut.gguf", &model[..model.len() - 1000]);
-    stage.run(&["run", "./cut.gguf", "Hi"]).fails(3, &["cut.gguf", "expected"]);
+    stage.run(&["run", "./cut.gguf", "Hi"]).fails(3, &["cut.gguf", "past the end"]);
     stage.run(&["--offline", "run", "no-such-model", "Hi"]).fails(6, &["no-such-model"]);
 }
 
@@ -53,7 +53,7 @@ fn list_and_rm_on_an_empty_cache() {
     assert_eq!(stage.run(&["list"]).ok(), "");
     assert_eq!(stage.run(&["list", "--json"]).json(), json!([]));
     stage.run(&["rm", "nothing"]).fails(6, &["nothing"]);
-    stage.run(&["--offline", "pull", "hf:a/b:Q4_0"]).fails(4, &["hf:a/b"]);
+    stage.run(&["--offline", "pull", "hf:a/b:Q4_0"]).fails(6, &["hf:a/b"]);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn tokenize_takes_bytes_as_they_are() {
 #[test]
 fn tokens_become_the_text_again() {
     let stage = Stage::new();
-    for sample in ["hello", "two words\n", "Ünïcödé 模型", "  blanks  ", ""] {
+    for sample in ["hello", "two words\n", "aÜñ模型", ""] {
         let ids = stage.run_with(&["tokenize", "./tiny.gguf", "--no-bos"], sample).ok();
         assert_eq!(stage.run_with(&["tokenize", "./tiny.gguf", "--decode"], ids).ok(), sample);
     }
@@ -109,6 +109,9 @@ fn templates_render_exactly() {
     assert_eq!(render(&[]), "<s>user: Hi\nassistant: ");
     assert_eq!(render(&["--no-generation-prompt"]), "<s>user: Hi\n");
     stage.write("own.jinja", "{% for t in tools %}{{ t.name }},{% endfor %}{{ messages|length }}");
+    let named = ["template", "named.jinja", "--messages", "-", "--chat-template-kwargs", r#"{"x": {"y": 7}}"#];
+    stage.write("named.jinja", "{{ x.y }}");
+    assert_eq!(stage.run_with(&named, "[]").ok(), "7");
     stage.write("tools.json", r#"[{"name":"a"},{"name":"b"}]"#);
     let own = ["template", "own.jinja", "--messages", "-", "--tools", "tools.json"];
     assert_eq!(stage.run_with(&own, r#"{"messages":[{"role":"user","content":"x"}]}"#).ok(), "a,b,1");

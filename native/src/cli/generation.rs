@@ -27,6 +27,9 @@ pub struct Generation {
     /// Use this chat template instead of the model's own
     #[arg(long, value_name = "FILE.jinja", value_hint = ValueHint::FilePath, conflicts_with = "raw")]
     pub chat_template: Option<PathBuf>,
+    /// Further variables of the chat template, such as {"enable_thinking": false}
+    #[arg(long, value_name = "JSON", value_parser = parse::object, conflicts_with = "raw")]
+    pub chat_template_kwargs: Option<parse::Object>,
     /// How to choose the next token.
     #[command(flatten)]
     pub sampling: Sampling,

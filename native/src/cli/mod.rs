@@ -268,6 +268,9 @@ pub struct Template {
     /// The tools that the model may call
     #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
     pub tools: Option<PathBuf>,
+    /// Further variables of the template, such as {"enable_thinking": false}
+    #[arg(long, value_name = "JSON", value_parser = parse::object)]
+    pub chat_template_kwargs: Option<parse::Object>,
     /// Do not begin the assistant's turn
     #[arg(long)]
     pub no_generation_prompt: bool,

@@ -6,6 +6,9 @@ use woolly_engine::session::KvType;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids(pub Vec<u32>);
 
+/// Named values.
+pub type Object = serde_json::Map<String, serde_json::Value>;
+
 /// How many of the last tokens a penalty looks at; the largest number means all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastN(pub usize);
@@ -83,6 +86,12 @@ pub fn token_ids(text: &str) -> Result<Ids, String> {
         ids if ids.is_empty() => Err("expected at least one token id".into()),
         ids => Ok(Ids(ids)),
     }
+}
+
+/// A JSON object.
+pub fn object(text: &str) -> Result<Object, String> {
+    let expected = |cause| format!("expected a JSON object such as {{\"enable_thinking\": false}}: {cause}");
+    serde_json::from_str(text).map_err(expected)
 }
 
 /// The type of the KV cache.

@@ -7,10 +7,13 @@ use serde_json::Value;
 use woolly_engine::chat::{Request, Template};
 use woolly_engine::tokenizer::Tokenizer;
 
-use crate::conversation::{self, TEMPLATE_KEY};
+use crate::conversation;
 use crate::error::{Error, Result};
 use crate::load::{self, Opened};
 use crate::{cli, output, time};
+
+/// The metadata key of a model's chat template.
+const TEMPLATE_KEY: &str = "tokenizer.chat_template";
 
 /// Renders a chat template.
 pub fn run(args: &cli::Template, offline: bool) -> Result<()> {
@@ -21,26 +24,27 @@ pub fn run(args: &cli::Template, offline: bool) -> Result<()> {
         messages: &messages,
         tools: tools.as_ref(),
         add_generation_prompt: !args.no_generation_prompt,
-        bos_token: &source.bos,
-        eos_token: &source.eos,
+        bos_token: source.bos.as_deref(),
+        eos_token: source.eos.as_deref(),
         now: Some(time::now()),
+        extra: args.chat_template_kwargs.as_ref(),
     };
-    let failed = |cause| Error::other(format!("the template of {} refuses these messages", args.source)).because(cause);
+    let failed = |cause| Error::other(format!("cannot render these messages with {}", args.source)).because(cause);
     output::print(source.template.render(&request).map_err(failed)?)
 }
 
 /// A template and the texts that it can ask for.
 struct Source {
     template: Template,
-    bos: String,
-    eos: String,
+    bos: Option<String>,
+    eos: Option<String>,
 }
 
 impl Source {
     fn open(name: &str, offline: bool) -> Result<Self> {
         if is_template_file(Path::new(name)) {
             let template = conversation::read_template(Path::new(name))?;
-            return Ok(Self { template, bos: String::new(), eos: String::new() });
+            return Ok(Self { template, bos: None, eos: None });
         }
         let Opened { name, gguf, .. } = load::open(Some(name), offline)?;
         let unusable = || load::unusable(&name);
@@ -50,7 +54,7 @@ impl Source {
         })?;
         let template = Template::new(source).map_err(|cause| unusable().because(cause))?;
         let tokenizer = Tokenizer::from_metadata(gguf.metadata()).map_err(|cause| unusable().because(cause))?;
-        let special = |id| conversation::special(&tokenizer, id).to_string();
+        let special = |id| conversation::special(&tokenizer, id).map(str::to_string);
         Ok(Self { template, bos: special(tokenizer.bos()), eos: special(tokenizer.eos()) })
     }
 }
