@@ -13,12 +13,20 @@
 
 extern crate alloc;
 
+pub mod arch;
 pub mod bytes;
 #[cfg(feature = "chat")]
 pub mod chat;
 pub mod gguf;
+pub mod kernels;
 pub mod math;
+pub mod model;
+pub mod pool;
 pub mod quant;
 pub mod sampler;
+pub mod session;
 pub mod simd;
+pub mod spec;
 pub mod tokenizer;
+pub mod transformer;
+pub mod weights;

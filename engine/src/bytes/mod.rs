@@ -2,8 +2,12 @@
 
 #![allow(unsafe_code)]
 
+mod crew;
+mod shared;
 mod tile;
 
+pub use crew::{Crew, Team};
+pub use shared::{Claim, Cut, Element, OutOfMemory, Shared};
 pub use tile::Tile;
 
 use alloc::sync::Arc;

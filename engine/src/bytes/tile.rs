@@ -18,7 +18,7 @@ impl<'a, T> Tile<'a, T> {
     /// # Panics
     /// Where `columns` is not within a row, or `matrix` is not a whole number of rows.
     pub fn new(matrix: &'a mut [T], stride: usize, columns: Range<usize>) -> Self {
-        assert!(columns.start <= columns.end && columns.end <= stride && matrix.len() % stride == 0);
+        assert!(columns.start <= columns.end && columns.end <= stride && matrix.len().is_multiple_of(stride));
         let rows = matrix.len() / stride;
         // SAFETY: the exclusive borrow of `matrix` is ours for 'a, and the rectangle lies inside it.
         unsafe { Self::from_raw(matrix.as_mut_ptr(), rows, stride, columns) }

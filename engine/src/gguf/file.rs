@@ -1,0 +1,125 @@
+//! Whole files: headers with the data behind them.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::error::Error;
+use super::metadata::{Metadata, find_by_name, sort_by_name};
+use super::parse::parse_header;
+use super::split::{check_part, check_tensors};
+use super::tensor::{Header, Tensor};
+use crate::bytes::Bytes;
+
+/// A model's metadata and tensors, from one file or from all the files of a split model.
+#[derive(Debug, Clone)]
+pub struct Gguf {
+    version: u32,
+    metadata: Metadata,
+    tensors: Vec<Placed>,
+    /// Indices into `tensors`, ascending by name.
+    by_name: Vec<u32>,
+    parts: Vec<Part>,
+}
+
+/// A tensor and the index of the part that has it.
+#[derive(Debug, Clone)]
+struct Placed {
+    tensor: Tensor,
+    part: usize,
+}
+
+/// A file and where its data section starts.
+#[derive(Debug, Clone)]
+struct Part {
+    file: Bytes,
+    data_offset: u64,
+}
+
+impl Gguf {
+    /// Reads a model from complete files: one, or all parts of a split model in the order of their numbers.
+    ///
+    /// The metadata is the first part's. Errors in a split model come as [`Error::Part`], which says in which file.
+    pub fn open(parts: Vec<Bytes>) -> Result<Self, Error> {
+        let given = parts.len();
+        let mut headers = Vec::with_capacity(given);
+        for (index, file) in parts.iter().enumerate() {
+            let header = open_part(file, index, given).map_err(|error| match error {
+                error if given == 1 => error,
+                error => Error::Part { number: index + 1, error: Box::new(error) },
+            })?;
+            headers.push(header);
+        }
+        Self::join(parts, headers)
+    }
+
+    fn join(files: Vec<Bytes>, headers: Vec<Header>) -> Result<Self, Error> {
+        let mut parts = Vec::with_capacity(files.len());
+        let mut tensors = Vec::new();
+        let mut first = None;
+        for (part, (file, header)) in files.into_iter().zip(headers).enumerate() {
+            parts.push(Part { file, data_offset: header.data_offset });
+            tensors.extend(header.tensors.into_iter().map(|tensor| Placed { tensor, part }));
+            first.get_or_insert((header.version, header.metadata));
+        }
+        let (version, metadata) = first.ok_or(Error::NoParts)?;
+        check_tensors(&metadata, tensors.len())?;
+        let by_name = sort_by_name(&tensors, Placed::name).map_err(Error::DuplicateTensor)?;
+        Ok(Self { version, metadata, tensors, by_name, parts })
+    }
+
+    /// Version of the format: 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Metadata, of the first part where there are several.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// All tensors, part by part in file order.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &Tensor> {
+        self.tensors.iter().map(|placed| &placed.tensor)
+    }
+
+    /// The tensor of this name and its data: [`Tensor::bytes`] bytes.
+    pub fn tensor(&self, name: &str) -> Option<(&Tensor, Bytes)> {
+        let index = find_by_name(&self.tensors, &self.by_name, name, Placed::name)?;
+        let Placed { tensor, part } = &self.tensors[index];
+        let Part { file, data_offset } = &self.parts[*part];
+        let start = data_offset + tensor.offset;
+        let data = file.slice(start as usize..(start + tensor.bytes()) as usize)?;
+        Some((tensor, data))
+    }
+
+    /// Number of files.
+    pub fn part_count(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Bytes of all files together.
+    pub fn size(&self) -> u64 {
+        self.parts.iter().map(|part| part.file.len() as u64).sum()
+    }
+}
+
+impl Placed {
+    fn name(&self) -> &String {
+        &self.tensor.name
+    }
+}
+
+/// Reads one file and checks what [`parse_header`] cannot see.
+fn open_part(file: &Bytes, index: usize, given: usize) -> Result<Header, Error> {
+    let header = parse_header(file)?;
+    check_part(&header.metadata, index, given)?;
+    let size = file.len() as u64;
+    for tensor in &header.tensors {
+        let (start, end) = (header.data_offset + tensor.offset, header.data_offset + tensor.end());
+        if end > size {
+            return Err(Error::OutsideFile { name: tensor.name.clone(), start, end, size });
+        }
+    }
+    Ok(header)
+}

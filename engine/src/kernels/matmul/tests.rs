@@ -1,0 +1,146 @@
+use super::*;
+use crate::quant::naive::{self, Fill, Owned, Random};
+use crate::quant::{Activation, Codes};
+use crate::simd::{Kernel, Level};
+use alloc::vec;
+
+struct Product<'a, 'o> {
+    kind: TensorType,
+    rows: &'a [u8],
+    columns: Columns<'a>,
+    out: Tile<'o, f32>,
+}
+
+impl Kernel for Product<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        matmul(s, self.kind, self.rows, &self.columns, &mut self.out);
+    }
+}
+
+/// NaN of any bits counts as one.
+fn bits(y: f32) -> u32 {
+    if y.is_nan() { f32::NAN.to_bits() } else { y.to_bits() }
+}
+
+/// Checks every element of a product at every level, and that nothing outside the tile is written.
+fn check(kind: TensorType, rows: &[u8], columns: &Owned, what: &str) {
+    let view = columns.view(kind.activation());
+    let row_bytes = kind.row_bytes(columns.k).unwrap();
+    let count = rows.len() / row_bytes;
+    let mut expected = vec![7.0f32; (count + 2) * columns.n];
+    for (c, out) in expected.chunks_mut(count + 2).enumerate() {
+        for (row, out) in rows.chunks(row_bytes).zip(&mut out[1..]) {
+            *out = naive::dot(kind, row, &view, c);
+        }
+    }
+    for level in Level::available() {
+        let mut out = vec![7.0; (count + 2) * columns.n];
+        level.run(Product { kind, rows, columns: view, out: Tile::new(&mut out, count + 2, 1..count + 1) });
+        for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
+            let (c, r) = (i / (count + 2), i % (count + 2));
+            assert_eq!(
+                bits(*y),
+                bits(*expected),
+                "{level} {} {what}: row {r}-1 of {count}, column {c} of {}: {y} for {expected}",
+                kind.name(),
+                columns.n
+            );
+        }
+    }
+}
+
+/// A row of `blocks` blocks, or of floats that are not a whole number of vectors.
+fn row_len(kind: TensorType, blocks: usize) -> usize {
+    if kind.block_len() == 1 { blocks * 13 } else { blocks * kind.block_len() }
+}
+
+#[test]
+fn rows_of_any_length_and_content() {
+    for &kind in TensorType::ALL {
+        for blocks in [1, 2, 3, 7, 8, 9, 18] {
+            for fill in Fill::ALL {
+                let random = &mut Random(blocks as u64);
+                let k = row_len(kind, blocks);
+                let rows = naive::blocks(kind, 3 * k / kind.block_len(), fill, random);
+                for (n, extreme) in [(1, false), (1, true), (5, true)] {
+                    let columns = Owned::random(kind.activation(), k, n, extreme, random);
+                    check(kind, &rows, &columns, &alloc::format!("{blocks} blocks of {fill:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn matrices_of_any_shape() {
+    for &kind in TensorType::ALL {
+        let random = &mut Random(9);
+        let k = row_len(kind, 3);
+        for rows in 1..=17 {
+            let bytes = naive::blocks(kind, rows * k / kind.block_len(), Fill::Random, random);
+            for n in 1..=17 {
+                let columns = Owned::random(kind.activation(), k, n, false, random);
+                check(kind, &bytes, &columns, "shape");
+            }
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_a_panel_and_more_elements() {
+    for &kind in TensorType::ALL {
+        let random = &mut Random(10);
+        let k = 1280;
+        let rows = naive::blocks(kind, 37 * k / kind.block_len(), Fill::Random, random);
+        for n in [2, 13] {
+            check(kind, &rows, &Owned::random(kind.activation(), k, n, false, random), "long");
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinite_scales_pass_through() {
+    for &kind in TensorType::ALL {
+        let random = &mut Random(11);
+        let k = row_len(kind, 3);
+        let rows = naive::blocks(kind, 9 * k / kind.block_len(), Fill::Random, random);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut columns = Owned::random(kind.activation(), k, 5, false, random);
+            columns.floats[k + 3] = bad;
+            columns.d.iter_mut().skip(4).step_by(7).for_each(|d| *d = bad);
+            check(kind, &rows, &columns, "not finite");
+        }
+    }
+}
+
+#[test]
+fn empty_products() {
+    for &kind in TensorType::ALL {
+        let random = &mut Random(12);
+        let k = row_len(kind, 2);
+        check(kind, &[], &Owned::random(kind.activation(), k, 2, false, random), "no rows");
+        let rows = naive::blocks(kind, 2 * k / kind.block_len(), Fill::Random, random);
+        check(kind, &rows, &Owned::random(kind.activation(), k, 0, false, random), "no columns");
+    }
+}
+
+#[test]
+#[should_panic(expected = "activations for Q4_K")]
+fn the_form_of_the_activations_must_fit() {
+    let columns = Owned::random(Activation::Q8, 256, 1, false, &mut Random(1));
+    let mut out = [0.0];
+    let out = Tile::new(&mut out, 1, 0..1);
+    let rows = vec![0; 144];
+    Level::Scalar.run(Product { kind: TensorType::Q4_K, rows: &rows, columns: columns.view(Activation::Q8), out });
+}
+
+#[test]
+fn partial_sums_stay_exact() {
+    for max in [1, 3, 7, 15, 24, 31, 63, 127] {
+        let run = Codes::Unsigned { max, offset: 0 }.run();
+        assert!(run > 0 && 8 % run == 0 && run * max as usize <= 129, "{max}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The computations of a forward pass, generic over [`Simd`](crate::simd::Simd).
+
+pub mod attention;
+pub mod elementwise;
+pub mod float;
+pub mod matmul;
+
+pub use matmul::matmul;

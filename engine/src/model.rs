@@ -1,0 +1,125 @@
+//! A model, ready to run: the file, its spec, its weights and its tokenizer.
+
+use crate::arch;
+use crate::gguf::{self, Gguf};
+use crate::simd::Level;
+use crate::spec::Spec;
+use crate::tokenizer::{self, Tokenizer};
+use crate::transformer::{KvType, Limits, State};
+use crate::weights::{self, Weights};
+
+/// Rows of logits that one pass computes when all are wanted.
+pub(crate) const LOGIT_ROWS: usize = 8;
+
+/// A loaded model. Loading reads the header; the weights stay in the file.
+#[derive(Debug)]
+pub struct Model {
+    gguf: Gguf,
+    spec: Spec,
+    weights: Weights,
+    tokenizer: Tokenizer,
+}
+
+/// Why a file is not a model that the engine runs.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The file's structure or an entry of its metadata.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// The architecture.
+    #[error(transparent)]
+    Architecture(#[from] arch::Error),
+    /// The tensors.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    /// The vocabulary.
+    #[error(transparent)]
+    Tokenizer(#[from] tokenizer::Error),
+}
+
+/// How a session runs a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Positions in the KV cache; 0: as many as the model was trained for.
+    pub context: usize,
+    /// Tokens of a prompt that are computed together, at least 1. Has no influence on the results.
+    pub batch: usize,
+    /// How the KV cache stores its numbers.
+    pub kv: KvType,
+    /// The instruction set. Has no influence on the results.
+    pub level: Level,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { context: 0, batch: 256, kv: KvType::F16, level: Level::best() }
+    }
+}
+
+/// Bytes that a session needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// The file, mapped; it is shared with the system's cache.
+    pub weights: u64,
+    /// Keys and values of all positions. Taken as positions are filled.
+    pub kv_cache: u64,
+    /// Everything else that a pass writes.
+    pub scratch: u64,
+}
+
+impl Model {
+    /// Checks that `gguf` holds a model that the engine runs.
+    pub fn load(gguf: Gguf) -> Result<Self, Error> {
+        let spec = arch::spec(&gguf)?;
+        let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
+        let weights = Weights::new(&gguf, &spec, tokenizer.vocab_len())?;
+        Ok(Self { gguf, spec, weights, tokenizer })
+    }
+
+    /// The file.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// What the model computes.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The weights, as views of the file.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template's source, where the file has one.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.gguf.metadata().string("tokenizer.chat_template").ok().flatten()
+    }
+
+    /// What a session with these options takes.
+    pub fn memory(&self, options: &Options) -> Memory {
+        let [kv_cache, scratch] = State::bytes(&self.spec, self.limits(options), options.kv);
+        Memory { weights: self.gguf.size(), kv_cache, scratch }
+    }
+
+    /// The longest context whose KV cache and scratch fit into `bytes`, at most the model's own.
+    pub fn context_within(&self, bytes: u64, options: &Options) -> usize {
+        let of = |context| self.memory(&Options { context, ..*options });
+        let (one, two) = (of(1), of(2));
+        let per_position = (two.kv_cache - one.kv_cache).max(1);
+        let positions = bytes.saturating_sub(one.scratch) / per_position;
+        positions.min(self.spec.context as u64) as usize
+    }
+
+    /// The sizes that these options ask for.
+    pub(crate) fn limits(&self, options: &Options) -> Limits {
+        let context = if options.context == 0 { self.spec.context } else { options.context };
+        let batch = options.batch.clamp(1, context);
+        Limits { context, batch, logit_rows: LOGIT_ROWS.min(batch), vocabulary: self.tokenizer.vocab_len() }
+    }
+}

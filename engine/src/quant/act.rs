@@ -1,0 +1,161 @@
+//! Activations as the dot products take them: int8 blocks with a scale in `f32` and integer sums.
+//!
+//! A block's scale is its largest magnitude divided by 127. It stays in `f32`, where ggml rounds it to `f16`.
+
+use crate::simd::Simd;
+
+/// Form in which a matrix product takes its activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Plain `f32`.
+    F32,
+    /// Blocks of 32 int8 codes with an `f32` scale and their integer sum.
+    Q8,
+    /// Blocks of 256 int8 codes with an `f32` scale, and the integer sums of each 16 codes.
+    Q8K,
+}
+
+impl Activation {
+    /// Activations per scale (1 for plain floats, which have none).
+    pub fn block_len(self) -> usize {
+        match self {
+            Activation::F32 => 1,
+            Activation::Q8 => 32,
+            Activation::Q8K => 256,
+        }
+    }
+
+    /// How many codes, scales and sums `k` activations quantize to.
+    pub fn lens(self, k: usize) -> (usize, usize, usize) {
+        match self {
+            Activation::F32 => (0, 0, 0),
+            Activation::Q8 => (k, k / 32, k / 32),
+            Activation::Q8K => (k, k / 256, k / 16),
+        }
+    }
+}
+
+/// `n` columns of `k` activations each, column after column.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    /// Activations per column.
+    pub k: usize,
+    /// Columns.
+    pub n: usize,
+    /// The activations.
+    pub data: ColumnData<'a>,
+}
+
+/// The activations of [`Columns`].
+#[derive(Debug, Clone, Copy)]
+pub enum ColumnData<'a> {
+    /// `n * k` floats.
+    F32(&'a [f32]),
+    /// Blocks of 32.
+    Q8 {
+        /// `n * k` codes in -127..=127.
+        qs: &'a [i8],
+        /// `n * k / 32` scales.
+        d: &'a [f32],
+        /// `n * k / 32` sums of 32 codes.
+        sums: &'a [i16],
+    },
+    /// Blocks of 256.
+    Q8K {
+        /// `n * k` codes in -127..=127.
+        qs: &'a [i8],
+        /// `n * k / 256` scales.
+        d: &'a [f32],
+        /// `n * k / 16` sums of 16 codes.
+        sums: &'a [i16],
+    },
+}
+
+impl Columns<'_> {
+    /// The form of the activations.
+    pub fn activation(&self) -> Activation {
+        match self.data {
+            ColumnData::F32(_) => Activation::F32,
+            ColumnData::Q8 { .. } => Activation::Q8,
+            ColumnData::Q8K { .. } => Activation::Q8K,
+        }
+    }
+
+    /// Panics where the lengths are not those that `k` and `n` call for.
+    pub(crate) fn check(&self) {
+        let (codes, scales, sums) = self.activation().lens(self.k);
+        let expected = match self.data {
+            ColumnData::F32(_) => (self.n * self.k, 0, 0),
+            _ => (self.n * codes, self.n * scales, self.n * sums),
+        };
+        let found = match self.data {
+            ColumnData::F32(x) => (x.len(), 0, 0),
+            ColumnData::Q8 { qs, d, sums } | ColumnData::Q8K { qs, d, sums } => (qs.len(), d.len(), sums.len()),
+        };
+        assert_eq!(found, expected, "lengths of {} columns of {}", self.n, self.k);
+    }
+}
+
+/// Quantizes one column `x` to codes, scales and sums, whose lengths are those of [`Activation::lens`]; plain floats need
+/// nothing done.
+///
+/// Codes are `x * (127 / max)` rounded half to even. A block whose largest magnitude is below 2^-120 becomes all zero. One
+/// with an infinity or a NaN gets zero codes and a NaN scale, so that the NaN reaches the result.
+///
+/// # Panics
+/// Where the lengths differ from those.
+#[inline(always)]
+pub fn quantize<S: Simd>(s: S, kind: Activation, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+    assert_eq!((qs.len(), d.len(), sums.len()), kind.lens(x.len()), "{kind:?} of {} activations", x.len());
+    match kind {
+        Activation::F32 => {}
+        Activation::Q8 => blocks::<S, 32, 1>(s, x, qs, d, sums),
+        Activation::Q8K => blocks::<S, 256, 16>(s, x, qs, d, sums),
+    }
+}
+
+/// Blocks of `LEN` with `SUMS` sums each. Plain loops, which vectorize for the level that they are inlined into.
+#[inline(always)]
+fn blocks<S: Simd, const LEN: usize, const SUMS: usize>(
+    _: S,
+    x: &[f32],
+    qs: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i16],
+) {
+    let (x, qs, sums) = (x.as_chunks::<LEN>().0, qs.as_chunks_mut::<LEN>().0, sums.as_chunks_mut::<SUMS>().0);
+    for (((x, qs), d), sums) in x.iter().zip(qs).zip(d).zip(sums) {
+        let (scale, inverse) = scales(x);
+        *d = scale;
+        for (q, &x) in qs.iter_mut().zip(x) {
+            *q = round(x, inverse);
+        }
+        for (sum, qs) in sums.iter_mut().zip(qs.chunks_exact(LEN / SUMS)) {
+            *sum = qs.iter().map(|&q| q as i16).sum();
+        }
+    }
+}
+
+/// The scale of a block and what its activations are multiplied with.
+#[inline(always)]
+fn scales(x: &[f32]) -> (f32, f32) {
+    const TINY: f32 = f32::from_bits((127 - 120) << 23);
+    // The bits of magnitudes compare as the magnitudes do, with infinity and NaN above all numbers.
+    let max = x.iter().fold(0, |max: i32, x| max.max((x.to_bits() & 0x7FFF_FFFF) as i32));
+    let max = f32::from_bits(max as u32);
+    if !max.is_finite() {
+        (f32::NAN, 0.0)
+    } else if max < TINY {
+        (0.0, 0.0)
+    } else {
+        (max / 127.0, 127.0 / max)
+    }
+}
+
+/// `x * inverse` to the nearest integer, half to even; 0 where `inverse` is.
+#[inline(always)]
+fn round(x: f32, inverse: f32) -> i8 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: the sum has the integer in its low bits
+    let x = if inverse == 0.0 { 0.0 } else { x };
+    (x * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i8
+}

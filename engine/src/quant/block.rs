@@ -1,0 +1,191 @@
+//! What an element type must tell about itself.
+
+use crate::simd::Simd;
+use half::f16;
+
+/// How the bytes that a type unpacks to stand for integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codes {
+    /// `byte - offset`, bytes being 0 to `max`.
+    Unsigned { max: u8, offset: u8 },
+    /// `byte as i8`.
+    Signed,
+}
+
+impl Codes {
+    /// What is to be subtracted from the bytes.
+    pub const fn offset(self) -> i32 {
+        match self {
+            Codes::Unsigned { offset, .. } => offset as i32,
+            Codes::Signed => 0,
+        }
+    }
+
+    /// How many products [`Simd::partial_dot`] may add up: 1, 2, 4 or 8, and 0 where codes are signed.
+    pub const fn run(self) -> usize {
+        match self {
+            Codes::Unsigned { max, .. } => match 129 / max {
+                8.. => 8,
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            },
+            Codes::Signed => 0,
+        }
+    }
+
+    /// The integer that a byte stands for.
+    pub const fn value(self, byte: u8) -> i32 {
+        match self {
+            Codes::Unsigned { offset, .. } => byte as i32 - offset as i32,
+            Codes::Signed => byte as i8 as i32,
+        }
+    }
+}
+
+/// A floating-point type of `N` bytes, 8 of which are `W` bytes.
+pub(crate) trait Float<const N: usize, const W: usize> {
+    /// 8 elements.
+    fn floats<S: Simd>(s: S, from: &[u8; W]) -> S::Floats;
+}
+
+/// A type whose blocks are `N` bytes for 32 elements: `scale * code`, or `scale * code + min`.
+pub(crate) trait Block32<const N: usize> {
+    /// What [`Self::codes`] gives.
+    const CODES: Codes;
+    /// Whether there is a minimum.
+    const MIN: bool;
+
+    /// The codes of two blocks, one in each half: elements 0 to 15, then 16 to 31.
+    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 2];
+
+    /// The scale.
+    #[inline(always)]
+    fn scale(block: &[u8; N]) -> f32 {
+        f16_at(block, 0)
+    }
+
+    /// The minimum, where there is one.
+    #[inline(always)]
+    fn min(block: &[u8; N]) -> f32 {
+        f16_at(block, 2)
+    }
+
+    /// The scales of 8 blocks.
+    #[inline(always)]
+    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> S::Floats {
+        f16_each(s, blocks, 0)
+    }
+
+    /// The scales and minima of 8 blocks, where there are any.
+    #[inline(always)]
+    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> [S::Floats; 2] {
+        f16_pair_each(s, blocks, 0)
+    }
+}
+
+/// A type whose blocks are `N` bytes for 256 elements in 16 runs of 16: `scale * scales[j] * code`, or that less
+/// `min * mins[j]`.
+pub(crate) trait Block256<const N: usize> {
+    /// What [`Self::codes`] gives.
+    const CODES: Codes;
+    /// Whether there are minima.
+    const MIN: bool;
+    /// Elements per integer scale: 16 or 32.
+    const RUN: usize;
+    /// Where the block's scale lies, as `f16`. That of the minima follows it.
+    const SCALE: usize;
+
+    /// The codes of two blocks, one in each half: for each `i`, elements `64 * QUARTER + 16 * i` and up.
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 4];
+
+    /// The integer scales as `i8`: 16, or 8 in the low half.
+    fn scales(block: &[u8; N]) -> u128;
+
+    /// The integer minima in the same form; where there are none, the scales, which fold an offset of the codes.
+    #[inline(always)]
+    fn mins(block: &[u8; N]) -> u128 {
+        Self::scales(block)
+    }
+
+    /// The block's scale.
+    #[inline(always)]
+    fn scale(block: &[u8; N]) -> f32 {
+        f16_at(block, Self::SCALE)
+    }
+
+    /// The scale of the block's minima, where there are any.
+    #[inline(always)]
+    fn min(block: &[u8; N]) -> f32 {
+        f16_at(block, Self::SCALE + 2)
+    }
+
+    /// The scales of 8 blocks.
+    #[inline(always)]
+    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> S::Floats {
+        f16_each(s, blocks, Self::SCALE)
+    }
+
+    /// The scales and those of the minima of 8 blocks, where there are any.
+    #[inline(always)]
+    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> [S::Floats; 2] {
+        f16_pair_each(s, blocks, Self::SCALE)
+    }
+}
+
+/// The `f16` at byte `at` of each of 8 blocks.
+#[inline(always)]
+pub(crate) fn f16_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> S::Floats {
+    let mut bits = [0; 8];
+    for (bits, block) in bits.iter_mut().zip(blocks) {
+        *bits = u16::from_le_bytes(*part(*block, at));
+    }
+    s.halves(bits)
+}
+
+/// The two `f16` from byte `at` on of each of 8 blocks.
+#[inline(always)]
+pub(crate) fn f16_pair_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> [S::Floats; 2] {
+    let mut bits = [0; 8];
+    for (bits, block) in bits.iter_mut().zip(blocks) {
+        *bits = u32::from_le_bytes(*part(*block, at));
+    }
+    s.half_pairs(bits)
+}
+
+fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// Bytes `at..at + L` of a block.
+#[inline(always)]
+pub(crate) fn part<const L: usize>(block: &[u8], at: usize) -> &[u8; L] {
+    block[at..].first_chunk().expect("inside the block")
+}
+
+/// 16 bytes from byte `at` on of each of two blocks.
+#[inline(always)]
+pub(crate) fn pair<S: Simd, const N: usize>(s: S, [low, high]: [&[u8; N]; 2], at: usize) -> S::Bytes {
+    s.pair(part(low, at), part(high, at))
+}
+
+/// The low nibbles of 16 bytes from byte `at` on of each of two blocks, then the high ones.
+#[inline(always)]
+pub(crate) fn nibbles<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 2], at: usize) -> [S::Bytes; 2] {
+    let both = pair(s, blocks, at);
+    [s.field(both, 0, 15), s.field(both, 4, 15)]
+}
+
+/// The 6-bit scales and minima of `Q4_K` and `Q5_K`, 8 each, from their 12 bytes.
+///
+/// The first four of each are the low 6 bits of bytes 0-3 and 4-7. The others have their low 4 bits in the nibbles of
+/// bytes 8-11 and their high 2 bits on top of those first bytes.
+#[inline(always)]
+pub(crate) fn six_bit_scales(bytes: &[u8; 12]) -> (u64, u64) {
+    let word = |at: usize| u32::from_le_bytes(*part(bytes, at));
+    let (a, b, c) = (word(0), word(4), word(8));
+    let scales = c & 0x0F0F_0F0F | (a >> 2) & 0x3030_3030;
+    let mins = (c >> 4) & 0x0F0F_0F0F | (b >> 2) & 0x3030_3030;
+    let join = |low: u32, high: u32| (low & 0x3F3F_3F3F) as u64 | (high as u64) << 32;
+    (join(a, scales), join(b, mins))
+}

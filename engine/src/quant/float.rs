@@ -1,0 +1,34 @@
+//! F32, F16 and BF16: little-endian floats, one after the other.
+
+use super::Float;
+use crate::simd::Simd;
+
+/// IEEE single precision.
+pub(crate) struct F32;
+
+impl Float<4, 32> for F32 {
+    #[inline(always)]
+    fn floats<S: Simd>(s: S, from: &[u8; 32]) -> S::Floats {
+        s.f32s(from)
+    }
+}
+
+/// IEEE half precision.
+pub(crate) struct F16;
+
+impl Float<2, 16> for F16 {
+    #[inline(always)]
+    fn floats<S: Simd>(s: S, from: &[u8; 16]) -> S::Floats {
+        s.f16s(from)
+    }
+}
+
+/// The upper half of IEEE single precision.
+pub(crate) struct BF16;
+
+impl Float<2, 16> for BF16 {
+    #[inline(always)]
+    fn floats<S: Simd>(s: S, from: &[u8; 16]) -> S::Floats {
+        s.bf16s(from)
+    }
+}

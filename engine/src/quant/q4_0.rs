@@ -1,0 +1,17 @@
+//! Q4_0: `d: f16`, 16 bytes of nibbles. Byte `i` holds element `i` low and element `i + 16` high; `d * (q - 8)`.
+
+use super::block::{Block32, Codes, nibbles};
+use crate::simd::Simd;
+
+#[allow(non_camel_case_types)]
+pub(crate) struct Q4_0;
+
+impl Block32<18> for Q4_0 {
+    const CODES: Codes = Codes::Unsigned { max: 15, offset: 8 };
+    const MIN: bool = false;
+
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 2]) -> [S::Bytes; 2] {
+        nibbles(s, blocks, 2)
+    }
+}

@@ -1,0 +1,36 @@
+//! Q6_K: 128 bytes of low nibbles, 64 bytes of high 2 bits, 16 signed scales of 16 elements each, `d: f16`;
+//! `d * scale * (q - 32)`.
+//!
+//! For elements `128h..128h+128`: low bytes `64h + i`, for `i` below 64, hold element `i` low and element `64 + i`
+//! high; bits `2j` and up of high byte `32h + i` belong to element `32j + i`.
+
+use super::block::{Block256, Codes, pair, part};
+use crate::simd::Simd;
+
+#[allow(non_camel_case_types)]
+pub(crate) struct Q6_K;
+
+impl Block256<210> for Q6_K {
+    const CODES: Codes = Codes::Unsigned { max: 63, offset: 32 };
+    const MIN: bool = false;
+    const RUN: usize = 16;
+    const SCALE: usize = 208;
+
+    #[inline(always)]
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 210]; 2]) -> [S::Bytes; 4] {
+        let (low, high, shift) = (QUARTER / 2 * 64, 128 + QUARTER / 2 * 32, QUARTER as i32 % 2 * 4);
+        let high = [pair(s, blocks, high), pair(s, blocks, high + 16)];
+        let mut codes = [s.splat(0); 4];
+        for (i, code) in codes.iter_mut().enumerate() {
+            let nibble = s.field(pair(s, blocks, low + 16 * i), shift, 15);
+            let bits = shift + 2 * (i / 2) as i32;
+            *code = s.or(nibble, s.field(high[i % 2], bits - 4, 0x30));
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn scales(block: &[u8; 210]) -> u128 {
+        u128::from_le_bytes(*part(block, 192))
+    }
+}

@@ -1,0 +1,172 @@
+//! Text from a session: sample, decode, stop.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Error, Session};
+use crate::sampler::{Sampler, Vocabulary};
+use crate::tokenizer::{Decoder, Tokenizer};
+
+/// When a generation ends, besides the model's own end.
+#[derive(Debug, Clone, Default)]
+pub struct Until {
+    /// After this many tokens; `None`: when the context is full.
+    pub max_tokens: Option<usize>,
+    /// Before any of these strings.
+    pub stop: Vec<String>,
+    /// Whether the model's end-of-generation tokens are generated over.
+    pub ignore_end: bool,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model said so.
+    End,
+    /// A stop string.
+    Stop,
+    /// The number of tokens.
+    Length,
+    /// The context is full.
+    Context,
+}
+
+impl Finish {
+    /// The name that the OpenAI API gives it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::End | Self::Stop => "stop",
+            Self::Length | Self::Context => "length",
+        }
+    }
+}
+
+/// A step of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The token; `None` for text that was held back until the end.
+    pub token: Option<u32>,
+    /// The text that is now certain: empty while a character, or what may be a stop string, is incomplete.
+    pub text: String,
+}
+
+/// The continuation of what is in a session's KV cache, token by token.
+pub struct Generation<'a> {
+    session: &'a mut Session,
+    sampler: &'a mut Sampler,
+    until: Until,
+    decoder: Decoder,
+    held: String,
+    pending: Option<u32>,
+    generated: usize,
+    finish: Option<Finish>,
+}
+
+impl Session {
+    /// Generates from the logits that the last [`Session::feed`] or [`Session::prompt`] left.
+    pub fn generate<'a>(&'a mut self, sampler: &'a mut Sampler, until: Until) -> Generation<'a> {
+        let decoder = self.model.tokenizer().decoder(false);
+        let finish = (until.max_tokens == Some(0)).then_some(Finish::Length);
+        let held = String::new();
+        Generation { session: self, sampler, until, decoder, held, pending: None, generated: 0, finish }
+    }
+}
+
+impl Generation<'_> {
+    /// How many tokens have been generated.
+    pub fn generated(&self) -> usize {
+        self.generated
+    }
+
+    /// Why the generation ended; `None` while it goes on.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    /// The next token: fed lazily, so that a generation never computes logits that nobody asks for.
+    fn step(&mut self) -> Result<Piece, Error> {
+        if let Some(token) = self.pending.take() {
+            if self.session.tokens().len() == self.session.context() {
+                return Ok(self.end(Finish::Context));
+            }
+            self.session.feed(&[token])?;
+        }
+        let token = self.sampler.sample(self.session.logits());
+        let tokenizer = self.session.model.tokenizer();
+        if tokenizer.is_end(token) && !self.until.ignore_end {
+            return Ok(self.end(Finish::End));
+        }
+        self.sampler.accept(token);
+        self.generated += 1;
+        self.pending = Some(token);
+        self.held += &self.decoder.push(tokenizer, token);
+        if let Some(at) = self.stop_at() {
+            self.held.truncate(at);
+            self.finish = Some(Finish::Stop);
+            return Ok(Piece { token: Some(token), text: core::mem::take(&mut self.held) });
+        }
+        if self.until.max_tokens == Some(self.generated) {
+            return Ok(Piece { token: Some(token), ..self.end(Finish::Length) });
+        }
+        let certain = self.held.len() - self.doubtful();
+        let rest = self.held.split_off(certain);
+        Ok(Piece { token: Some(token), text: core::mem::replace(&mut self.held, rest) })
+    }
+
+    /// Ends the generation with all text that was held back.
+    fn end(&mut self, finish: Finish) -> Piece {
+        self.finish = Some(finish);
+        self.held += &self.decoder.finish();
+        if let Some(at) = self.stop_at() {
+            self.held.truncate(at);
+        }
+        Piece { token: None, text: core::mem::take(&mut self.held) }
+    }
+
+    /// Where the first stop string begins.
+    fn stop_at(&self) -> Option<usize> {
+        self.until.stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| self.held.find(stop.as_str())).min()
+    }
+
+    /// Bytes at the end of the text that may be the beginning of a stop string.
+    fn doubtful(&self) -> usize {
+        let of_stop = |stop: &String| {
+            let longest = stop.len().saturating_sub(1).min(self.held.len());
+            (1..=longest).rev().find(|&n| self.held.as_bytes().ends_with(&stop.as_bytes()[..n])).unwrap_or(0)
+        };
+        let doubtful = self.until.stop.iter().map(of_stop).max().unwrap_or(0);
+        // A byte-wise match may begin within a character: then that character cannot be the beginning.
+        let start = self.held.len() - doubtful;
+        if self.held.is_char_boundary(start) { doubtful } else { 0 }
+    }
+}
+
+impl Iterator for Generation<'_> {
+    type Item = Result<Piece, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finish.is_some() {
+            return None;
+        }
+        Some(self.step())
+    }
+}
+
+impl Vocabulary for Tokenizer {
+    fn len(&self) -> usize {
+        self.vocab_len()
+    }
+
+    fn piece(&self, id: u32) -> Cow<'_, [u8]> {
+        Cow::Owned(self.piece(id, true))
+    }
+
+    fn encode(&self, text: &[u8]) -> Vec<u32> {
+        self.encode(text, false, false)
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.is_end(id)
+    }
+}

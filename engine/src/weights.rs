@@ -1,0 +1,229 @@
+//! A model's tensors as views of the file, checked against the [`Spec`].
+//!
+//! Matrices stay where they are, as they are. Vectors (norms, biases: kilobytes) are decoded once.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::bytes::Bytes;
+use crate::gguf::Gguf;
+use crate::quant::{Activation, TensorType, dequantize_row};
+use crate::spec::{Attention, Layer, Spec};
+
+/// Why a file's tensors do not fit its metadata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A tensor that the architecture needs.
+    #[error("tensor '{0}' is missing")]
+    Missing(String),
+    /// A tensor of another shape than the metadata say.
+    #[error("tensor '{name}' has the shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its dimensions in the file.
+        found: Vec<u64>,
+        /// The dimensions that follow from the metadata.
+        expected: Vec<u64>,
+    },
+}
+
+/// All weights of a model.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// Token embeddings: vocabulary × embedding.
+    pub token_embedding: Matrix,
+    /// Norm before the output matrix.
+    pub output_norm: Vec<f32>,
+    /// From the residual stream to logits; the token embeddings where the model ties them.
+    pub output: Linear,
+    /// The layers' weights.
+    pub layers: Vec<LayerWeights>,
+}
+
+/// The weights of one layer.
+#[derive(Debug, Clone)]
+pub struct LayerWeights {
+    /// Norm before attention.
+    pub attention_norm: Vec<f32>,
+    /// To the queries.
+    pub query: Linear,
+    /// To the keys.
+    pub key: Linear,
+    /// To the values.
+    pub value: Linear,
+    /// Norm of each head's query and key.
+    pub query_key_norm: Option<[Vec<f32>; 2]>,
+    /// From the heads back to the residual stream.
+    pub attention_output: Linear,
+    /// Norm of attention's output.
+    pub attention_post_norm: Option<Vec<f32>>,
+    /// Norm before the feed-forward network.
+    pub ffn_norm: Vec<f32>,
+    /// The feed-forward network's gate.
+    pub gate: Linear,
+    /// What the gate multiplies.
+    pub up: Linear,
+    /// Back to the residual stream.
+    pub down: Linear,
+    /// Norm of the feed-forward network's output.
+    pub ffn_post_norm: Option<Vec<f32>>,
+}
+
+/// A matrix in the file: `rows` rows of `columns` elements.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// Element type.
+    pub kind: TensorType,
+    /// Number of rows: the length of the product.
+    pub rows: usize,
+    /// Number of columns: the length of the vector that it is multiplied with.
+    pub columns: usize,
+    row_bytes: usize,
+    bytes: Bytes,
+}
+
+impl Matrix {
+    /// The bytes of some rows.
+    pub fn rows(&self, rows: Range<usize>) -> &[u8] {
+        &self.bytes[rows.start * self.row_bytes..rows.end * self.row_bytes]
+    }
+
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+}
+
+/// `y = scale * W x + bias`.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    /// W.
+    pub matrix: Matrix,
+    /// Factor of the product, 1 in most models.
+    pub scale: f32,
+    /// Added to the product.
+    pub bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    /// The form in which the matrix takes its activations.
+    pub fn activation(&self) -> Activation {
+        self.matrix.kind.activation()
+    }
+}
+
+impl Weights {
+    /// Finds the tensors that `spec` needs in `gguf`.
+    pub fn new(gguf: &Gguf, spec: &Spec, vocabulary: usize) -> Result<Self, Error> {
+        let file = Finder { gguf };
+        let token_embedding = file.matrix("token_embd.weight", vocabulary, spec.embedding)?;
+        let output = match file.has("output.weight") {
+            true => file.linear("output", vocabulary, spec.embedding)?,
+            false => Linear { matrix: token_embedding.clone(), scale: 1.0, bias: None },
+        };
+        let layers = spec.layers.iter().enumerate().map(|(index, layer)| file.layer(index, layer, spec.embedding));
+        Ok(Self {
+            token_embedding,
+            output_norm: file.vector("output_norm.weight", spec.embedding)?,
+            output,
+            layers: layers.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+struct Finder<'a> {
+    gguf: &'a Gguf,
+}
+
+impl Finder<'_> {
+    fn layer(&self, index: usize, layer: &Layer, embedding: usize) -> Result<LayerWeights, Error> {
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let weight = |part: &str| format!("blk.{index}.{part}.weight");
+        let post_norm = |part: &str| layer.post_norms.then(|| self.vector(&weight(part), embedding)).transpose();
+        let attention = &layer.attention;
+        let [query, key, value] = self.query_key_value(index, attention, embedding)?;
+        let query_key_norm = match attention.qk_norm {
+            true => Some([
+                self.vector(&weight("attn_q_norm"), attention.key_length)?,
+                self.vector(&weight("attn_k_norm"), attention.key_length)?,
+            ]),
+            false => None,
+        };
+        let heads_length = attention.heads * attention.value_length;
+        Ok(LayerWeights {
+            attention_norm: self.vector(&weight("attn_norm"), embedding)?,
+            query,
+            key,
+            value,
+            query_key_norm,
+            attention_output: self.linear(&name("attn_output"), embedding, heads_length)?,
+            attention_post_norm: post_norm("post_attention_norm")?,
+            ffn_norm: self.vector(&weight("ffn_norm"), embedding)?,
+            gate: self.ffn(&name("ffn_gate"), [layer.hidden, embedding], layer.ffn_scales)?,
+            up: self.ffn(&name("ffn_up"), [layer.hidden, embedding], layer.ffn_scales)?,
+            down: self.ffn(&name("ffn_down"), [embedding, layer.hidden], layer.ffn_scales)?,
+            ffn_post_norm: post_norm("post_ffw_norm")?,
+        })
+    }
+
+    fn query_key_value(&self, index: usize, attention: &Attention, embedding: usize) -> Result<[Linear; 3], Error> {
+        let linear = |part: &str, rows| self.linear(&format!("blk.{index}.{part}"), rows, embedding);
+        Ok([
+            linear("attn_q", attention.heads * attention.key_length)?,
+            linear("attn_k", attention.kv_heads * attention.key_length)?,
+            linear("attn_v", attention.kv_heads * attention.value_length)?,
+        ])
+    }
+
+    /// A matrix of a feed-forward network. Its scale, where it counts, is for the bias too.
+    fn ffn(&self, name: &str, [rows, columns]: [usize; 2], scaled: bool) -> Result<Linear, Error> {
+        let mut linear = self.linear(name, rows, columns)?;
+        if !scaled {
+            linear.scale = 1.0;
+        }
+        let scale = linear.scale;
+        linear.bias.iter_mut().flatten().for_each(|bias| *bias *= scale);
+        Ok(linear)
+    }
+
+    fn linear(&self, name: &str, rows: usize, columns: usize) -> Result<Linear, Error> {
+        let optional = |part: &str, length| {
+            let name = format!("{name}.{part}");
+            self.has(&name).then(|| self.vector(&name, length)).transpose()
+        };
+        let scale = optional("scale", 1)?.map_or(1.0, |scale| scale[0]);
+        let matrix = self.matrix(&format!("{name}.weight"), rows, columns)?;
+        Ok(Linear { matrix, scale, bias: optional("bias", rows)? })
+    }
+
+    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, Error> {
+        let (kind, bytes) = self.tensor(name, &[columns as u64, rows as u64])?;
+        let row_bytes = bytes.len() / rows;
+        Ok(Matrix { kind, rows, columns, row_bytes, bytes })
+    }
+
+    fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
+        let (kind, bytes) = self.tensor(name, &[length as u64])?;
+        let mut vector = alloc::vec![0.0; length];
+        dequantize_row(kind, &bytes, &mut vector);
+        Ok(vector)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// The tensor `name`, which must have these dimensions (ones behind them do not count).
+    fn tensor(&self, name: &str, dims: &[u64]) -> Result<(TensorType, Bytes), Error> {
+        let (tensor, bytes) = self.gguf.tensor(name).ok_or_else(|| Error::Missing(name.to_string()))?;
+        let (same, rest) = tensor.dims.split_at(dims.len().min(tensor.dims.len()));
+        if same != dims || rest.iter().any(|dim| *dim != 1) {
+            let (found, expected) = (tensor.dims.clone(), dims.to_vec());
+            return Err(Error::Shape { name: name.to_string(), found, expected });
+        }
+        Ok((tensor.kind, bytes))
+    }
+}

@@ -1,0 +1,81 @@
+//! Model files as memory.
+//!
+//! A model is mapped, never read: its pages come from the file when they are first used and belong to the system's
+//! cache, so a model opens at once, several processes share it, and it costs no memory of its own.
+
+#![allow(unsafe_code)]
+
+use crate::error::{Error, Result};
+use memmap2::{Mmap, MmapOptions};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use woolly_engine::bytes::Bytes;
+
+/// Maps the parts of a model, in order. The memory starts at a page boundary, so any alignment that a GGUF asks for
+/// inside the file holds in memory too.
+pub fn open_model(paths: &[PathBuf]) -> Result<Vec<Bytes>> {
+    paths.iter().map(|path| map(path).map(Bytes::new)).collect()
+}
+
+fn map(path: &Path) -> Result<Mmap> {
+    let failed = |cause| Error::io(format!("open {}", path.display()), cause);
+    let kind = path.metadata().map_err(failed)?.file_type();
+    if kind.is_dir() {
+        return Err(Error::usage(format!("{} is a folder; name the .gguf file in it", path.display())));
+    }
+    if !kind.is_file() {
+        return Err(Error::usage(format!("{} is no regular file; a model must be one, to be mapped", path.display())));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    if len == 0 {
+        return Err(Error::bad_file(format!("{} is empty; expected a GGUF model", path.display())));
+    }
+    // SAFETY: The bytes must not change while they are mapped. The store writes a model's file once, under another
+    // name, and afterwards only replaces or unlinks it, which leaves a mapping intact; every other process is asked to
+    // do the same. One that cuts the file short regardless ends this process with a bus error when it touches a page
+    // that is gone (Windows refuses the cut); one that overwrites it changes the model's answers. The engine checks
+    // header lengths and copies what it decodes, so neither leads to an access outside the mapping.
+    unsafe { MmapOptions::new().map(&file) }.map_err(|cause| Error::io(format!("map {}", path.display()), cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn parts_are_mapped_in_order_and_aligned() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["b", "a"].map(|name| folder.path().join(name));
+        std::fs::write(&paths[0], b"first").unwrap();
+        std::fs::write(&paths[1], vec![7; 100_000]).unwrap();
+        let parts = open_model(&paths).unwrap();
+        assert_eq!(&*parts[0], b"first");
+        assert_eq!(parts[1].len(), 100_000);
+        assert!(parts.iter().all(|part| part.as_ptr().align_offset(4096) == 0));
+        std::fs::remove_file(&paths[0]).unwrap();
+        assert_eq!(&*parts[0], b"first");
+    }
+
+    #[test]
+    fn what_is_no_file_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: PathBuf| open_model(&[path]).unwrap_err();
+        assert_eq!(open(folder.path().into()).kind(), Kind::Usage);
+        let missing = open(folder.path().join("none.gguf"));
+        assert_eq!(missing.kind(), Kind::NotFound);
+        assert!(missing.to_string().contains("none.gguf"), "{missing}");
+        let empty = folder.path().join("empty.gguf");
+        std::fs::write(&empty, b"").unwrap();
+        let error = open(empty);
+        assert_eq!(error.kind(), Kind::BadFile);
+        assert!(error.to_string().contains("is empty"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        assert_eq!(open_model(&["/dev/null".into()]).unwrap_err().kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,48 @@
+//! An allocator that knows how much is allocated, so that tests can hold memory to a bound.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The system's allocator, counting bytes. Make it a test binary's `#[global_allocator]`.
+#[derive(Debug, Default)]
+pub struct CountingAllocator {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl CountingAllocator {
+    /// An allocator that has allocated nothing.
+    pub const fn new() -> Self {
+        Self { now: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+    }
+
+    /// Runs `work`; the most bytes that were allocated during it beyond those before.
+    pub fn most_during(&self, work: impl FnOnce()) -> usize {
+        let before = self.now.load(Ordering::Relaxed);
+        self.most.store(before, Ordering::Relaxed);
+        work();
+        self.most.load(Ordering::Relaxed) - before
+    }
+
+    fn add(&self, bytes: usize) {
+        let now = self.now.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.most.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call goes on to the system's allocator as it is.
+unsafe impl GlobalAlloc for CountingAllocator {
+    // SAFETY: the caller promises what the trait asks for.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.add(layout.size());
+        // SAFETY: the system's allocator asks for the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    // SAFETY: the caller promises what the trait asks for.
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        self.now.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the system's allocator asks for the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}

@@ -1,0 +1,69 @@
+//! Starting other programs: their failure becomes an error that shows the command line.
+
+use crate::Outcome;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The folder of the workspace, wherever the command was started.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+}
+
+/// A program to be started in the workspace's folder.
+pub fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    command.current_dir(root());
+    command
+}
+
+/// The cargo that runs this very program.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// Runs to the end with the terminal's own output.
+pub fn check(command: &mut Command) -> Outcome {
+    let status = command.status().map_err(|error| not_started(command, &error))?;
+    if status.success() { Ok(()) } else { Err(format!("{status}: {command:?}").into()) }
+}
+
+/// Runs to the end and returns what it printed on standard output.
+pub fn output(command: &mut Command) -> Outcome<String> {
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| not_started(command, &error))?;
+    if !output.status.success() {
+        return Err(format!("{}: {command:?}", output.status).into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs to the end, showing standard output line by line; returns whether it succeeded and those lines.
+pub fn tee(command: &mut Command) -> Outcome<(bool, Vec<String>)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| not_started(command, &error))?;
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().expect("piped above")).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        writeln!(std::io::stdout(), "{line}")?;
+        lines.push(line);
+    }
+    Ok((child.wait()?.success(), lines))
+}
+
+/// Whether the program can be started at all.
+pub fn exists(name: &str) -> bool {
+    Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// Installs Debian packages without questions; needs to be root.
+pub fn apt_install(packages: &[&str]) -> Outcome {
+    check(program("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive"))?;
+    let arguments = ["install", "-y", "--no-install-recommends"];
+    check(program("apt-get").args(arguments).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn not_started(command: &Command, error: &std::io::Error) -> String {
+    format!("cannot start {:?}: {error}", command.get_program())
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask test`: every check there is, on a machine that has nothing but Rust and Git.
+//!
+//! A stage that fails does not stop the ones after it, so one run shows everything that is wrong.
+
+use crate::process::{cargo, check, tee};
+use crate::{Outcome, isa, no_std, real_models, tidy};
+use std::process::Command;
+use std::time::Instant;
+
+/// How many checks of a stage passed and failed: its tests, or the stage itself where it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    passed: usize,
+    failed: usize,
+}
+
+struct Stage {
+    name: &'static str,
+    run: fn() -> Outcome<Count>,
+}
+
+const STAGES: &[Stage] = &[
+    Stage { name: "format", run: || whole(check(&mut cargo(&["fmt", "--all", "--check"]))) },
+    Stage { name: "tidy", run: || whole(tidy::run()) },
+    Stage { name: "clippy", run: || whole(clippy()) },
+    Stage { name: "tests", run: || tests(&mut cargo(&["test", "--workspace", "--no-fail-fast"])) },
+    Stage { name: "every instruction set", run: isa_tests },
+    Stage { name: "real models", run: model_tests },
+    Stage { name: "documentation", run: || whole(documentation()) },
+    Stage { name: "no_std", run: || whole(no_std::run()) },
+];
+
+/// Runs all stages; the last line printed says how many checks passed and failed.
+pub fn run() -> Outcome {
+    let mut total = Count { passed: 0, failed: 0 };
+    let mut report = String::new();
+    for stage in STAGES {
+        println!("\n== {} ==", stage.name);
+        let start = Instant::now();
+        let count = (stage.run)().unwrap_or_else(|error| {
+            eprintln!("{}: {error}", stage.name);
+            Count { passed: 0, failed: 1 }
+        });
+        let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
+        report += &format!("{:<24} {verdict:<7} {:>6.1} s\n", stage.name, start.elapsed().as_secs_f64());
+        total = Count { passed: total.passed + count.passed, failed: total.failed + count.failed };
+    }
+    println!("\n{report}\n{} passed, {} failed", total.passed, total.failed);
+    if total.failed == 0 { Ok(()) } else { Err("something failed, see above".into()) }
+}
+
+fn clippy() -> Outcome {
+    check(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation() -> Outcome {
+    check(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn isa_tests() -> Outcome<Count> {
+    let mut sum = Count { passed: 0, failed: 0 };
+    for level in isa::levels() {
+        println!("-- {level}");
+        let count = tests(&mut isa::tests(level))?;
+        sum = Count { passed: sum.passed + count.passed, failed: sum.failed + count.failed };
+    }
+    Ok(sum)
+}
+
+fn model_tests() -> Outcome<Count> {
+    tests(&mut real_models::tests(&real_models::fetch()?))
+}
+
+fn whole(outcome: Outcome) -> Outcome<Count> {
+    outcome.map(|()| Count { passed: 1, failed: 0 })
+}
+
+/// Runs a `cargo test` command and adds up its result lines.
+fn tests(command: &mut Command) -> Outcome<Count> {
+    let (success, lines) = tee(command)?;
+    let mut count =
+        lines.iter().filter_map(|line| result_line(line)).fold(Count { passed: 0, failed: 0 }, |sum, one| Count {
+            passed: sum.passed + one.passed,
+            failed: sum.failed + one.failed,
+        });
+    // A test binary that did not build, or died, has no result line of its own.
+    if !success && count.failed == 0 {
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+/// Reads "test result: ok. 5 passed; 0 failed; …".
+fn result_line(line: &str) -> Option<Count> {
+    let line = line.strip_prefix("test result: ")?;
+    let number_before = |word: &str| line[..line.find(word)?].split_whitespace().last()?.parse().ok();
+    Some(Count { passed: number_before(" passed")?, failed: number_before(" failed")? })
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_counted_and_others_are_not() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(result_line(line), Some(Count { passed: 12, failed: 3 }));
+        assert_eq!(result_line("test session::tests::rewind ... ok"), None);
+        assert_eq!(result_line("12 passed; 3 failed"), None);
+    }
+}
