@@ -5,7 +5,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::eval::{CallArgs, Changeable, LoopState, Machine};
-use super::filters::{format_method, to_index, to_len};
+use super::filters::{to_index, to_len};
+use super::format::str_format;
 use super::functions::update;
 use super::lexer::is_space;
 use super::meter::{Builder, Outcome, Text, expected};
@@ -220,7 +221,7 @@ fn text_method(machine: &mut Machine<'_>, text: &Text, name: &str, args: CallArg
         "replace" => replace(machine, text, args),
         "removeprefix" | "removesuffix" => remove(machine, text, name, args),
         "join" => join(machine, text, args),
-        "format" => format_method(machine, text, &args),
+        "format" => Ok(Value::Text(str_format(machine, text, &args)?)),
         "center" | "ljust" | "rjust" | "zfill" => pad(machine, text, name, args),
         "expandtabs" => expand_tabs(machine, text, args),
         "capitalize" | "casefold" | "lower" | "swapcase" | "title" | "upper" => {
