@@ -231,7 +231,8 @@ fn deep_requests_are_refused() {
 
 #[test]
 fn long_conversations_are_within_the_limits() {
-    let message = |i: usize| json!({"role": ["user", "assistant"][i % 2], "content": "word ".repeat(100)});
+    let role = |i: usize| ["user", "assistant"][i % 2];
+    let message = |i: usize| json!({"role": role(i), "content": "word ".repeat(100)});
     let messages: Json = (0..5000).map(message).collect();
     let source = "{% set ns = namespace(all='') %}{% for m in messages %}{% if m.role in ['user', 'assistant'] %}\
         {% set text = '<' ~ m.role ~ '>' ~ m.content | trim ~ '</' ~ m.role ~ '>' %}{{ text }}{% endif %}{% endfor %}";
