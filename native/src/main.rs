@@ -1,5 +1,52 @@
+//! The command line: `woolly run`, `chat`, `pull` and the tools.
+//!
+//! ```text
+//! cli -> commands -> load -> store, files        (a name becomes a session)
+//!                 -> generate                    (a session becomes text)
+//!                 -> output                      (text becomes bytes on stdout)
+//! ```
+
+mod cli;
+mod commands;
+mod conversation;
 mod error;
 mod files;
+mod generate;
+mod interrupt;
+mod load;
+mod memory;
+mod output;
+mod pool;
+mod sampling;
 mod store;
+mod table;
+mod time;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    start_log(cli.global.verbose);
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The log goes to stderr, and says nothing unless asked.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colours).init();
+}

@@ -32,15 +32,17 @@ impl CountingAllocator {
 
 // SAFETY: every call goes on to the system's allocator as it is.
 unsafe impl GlobalAlloc for CountingAllocator {
+    // SAFETY: the caller promises what the trait asks for.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.add(layout.size());
-        // SAFETY: the caller's promise is the one that this function asks for.
+        // SAFETY: the system's allocator asks for the same.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: the caller promises what the trait asks for.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         self.now.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the one that this function asks for.
+        // SAFETY: the system's allocator asks for the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

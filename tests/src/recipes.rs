@@ -20,7 +20,7 @@ fn llama() -> Vec<Recipe> {
         llama("llama").extras(&[Output]).value("rope.freq_base", 10_000.0f32),
         llama("llama-tied-rope-factors").extras(&[RopeFactors]).value("rope.freq_base", 500_000.0f32),
         llama("llama-biases-scales").extras(&[Output, AttentionBiases, OtherBiases, Scales]),
-        Recipe { kv_heads: 4, ..llama("llama-ungrouped") }.value("attention.scale", 0.3f32),
+        Recipe { kv_heads: 4, ..llama("llama-ungrouped") }.value("rope.freq_base", 5_000.0f32),
         scaled("llama-linear", "linear"),
         scaled("llama-yarn", "yarn").value("rope.scaling.original_context_length", 16u32),
     ]

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use woolly_engine::bytes::Bytes;
 use woolly_engine::gguf::Gguf;
-use woolly_engine::session::{KvType, Model, Options, Session};
+use woolly_engine::model::{Model, Options};
+use woolly_engine::session::Session;
 use woolly_engine::simd::Level;
+use woolly_engine::transformer::KvType;
 
 /// One way to compute the logits of some tokens; all ways must give the same bits.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Recorded answers of the reference implementation, from the same weights in f32.
 
 use std::path::Path;
-use woolly_engine::session::KvType;
+use woolly_engine::transformer::KvType;
 use woolly_tests::recipes::{self, PROMPT, STRIDE};
 use woolly_tests::run::{Way, levels, logits, model};
 
@@ -48,19 +48,25 @@ fn an_f16_cache_costs_little() {
 }
 
 #[test]
-fn a_wrong_option_would_be_noticed() {
-    // What the recorded answers are worth: each model without one of its options is far from its own answer.
-    for recipe in recipes::all().into_iter().filter(|recipe| !recipe.metadata.is_empty()) {
-        let recorded = recorded(&recipe.name);
-        let (key, _) = recipe.metadata.last().expect("filtered");
-        if matches!(*key, "rope.scaling.original_context_length" | "logit_scale") {
-            continue; // a default or a requirement
-        }
-        let mut wrong = recipe.clone();
-        wrong.metadata.pop();
-        let ours = logits(&model(wrong.build()), &recipe.tokens(PROMPT), Way::PLAIN, KvType::F32);
-        let error = normalised_error(&recorded, &at_recorded_positions(&ours));
-        let default = *key == "rope.freq_base" && recipe.name == "llama";
-        assert_eq!(error < 1e-4, default, "{} without {key}: normalised error {error:.2e}", recipe.name);
+fn an_ignored_option_would_be_noticed() {
+    // What the recorded answers are worth: a model without one of its options is far from its own answer.
+    for (name, key) in [
+        ("llama-linear", "rope.scaling.factor"),
+        ("llama-yarn", "rope.scaling.type"),
+        ("llama-yarn", "rope.scaling.original_context_length"),
+        ("qwen2", "rope.freq_base"),
+        ("gemma3-window", "attention.sliding_window"),
+        ("gemma3-window-linear", "rope.freq_base_swa"),
+        ("gemma3-window-linear", "rope.scaling.factor"),
+        ("gemma3-softcap", "final_logit_softcapping"),
+        ("granite", "embedding_scale"),
+        ("granite", "residual_scale"),
+        ("granite", "attention.scale"),
+    ] {
+        let mut recipe = recipes::all().into_iter().find(|recipe| recipe.name == name).expect("a recipe");
+        recipe.metadata.retain(|(present, _)| *present != key);
+        let ours = logits(&model(recipe.build()), &recipe.tokens(PROMPT), Way::PLAIN, KvType::F32);
+        let error = normalised_error(&recorded(name), &at_recorded_positions(&ours));
+        assert!(error > 1e-4, "{name} without {key}: normalised error {error:.2e}");
     }
 }

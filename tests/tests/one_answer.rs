@@ -1,7 +1,7 @@
 //! One model, one answer: every path gives the same bits of every logit.
 
 use woolly_engine::quant::TensorType;
-use woolly_engine::session::KvType;
+use woolly_engine::transformer::KvType;
 use woolly_tests::random_model::Recipe;
 use woolly_tests::recipes;
 use woolly_tests::run::{Way, levels, logits, model, session};

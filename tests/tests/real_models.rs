@@ -5,15 +5,18 @@
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
-use woolly_engine::session::{KvType, Model};
+use woolly_engine::model::Model;
+use woolly_engine::transformer::KvType;
 use woolly_tests::run::{Way, levels, logits, model_file, session};
 
 const REAL_MODELS: [(&str, &str); 2] =
     [("smollm2-135m-q4_1", "SmolLM2-135M-Instruct.Q4_1.gguf"), ("gemma-3-270m-q4_k_m", "gemma-3-270m-q4_k_m.gguf")];
-/// How much worse than the reference's own our divergence from f32 may be.
-const MAX_RATIO: f64 = 1.05;
-/// Where the reference's best logit is so close above its second, either is right.
-const NEAR_TIE: f64 = 0.15;
+/// How much worse than the reference's own our divergence from f32 may be. Two equally exact ways of rounding differ by
+/// 5% (one standard error) over so few tokens; `cargo xtask accuracy` shows more than the fixtures hold.
+const MAX_RATIO: f64 = 1.15;
+/// Where the reference's best logit is so little above its second, either is right: rounding moves the difference of two
+/// logits by 0.15 (standard deviation; a divergence of d is an error of √2d in each).
+const NEAR_TIE: f64 = 0.3;
 
 struct Case {
     name: &'static str,

@@ -4,9 +4,6 @@ use super::{Error, Reader};
 use crate::spec::{RopeLayout, Spec};
 
 pub(super) fn spec(reader: &Reader<'_>) -> Result<Spec, Error> {
-    if reader.optional_length("expert_count")?.is_some() {
-        return Err(Error::Feature { key: reader.key("expert_count"), what: "a mixture of experts".into() });
-    }
     let mut spec = reader.llama_like(RopeLayout::Interleaved)?;
     spec.embedding_scale = reader.scale("embedding_scale")?.unwrap_or(1.0);
     spec.residual_scale = reader.scale("residual_scale")?.unwrap_or(1.0);

@@ -29,6 +29,9 @@ impl<'a> Reader<'a> {
 
     /// The spec of a Llama-like model: what all architectures here start from.
     pub fn llama_like(&self, layout: RopeLayout) -> Result<Spec, Error> {
+        if self.optional_length("expert_count")?.is_some() {
+            return Err(Error::Feature { key: self.key("expert_count"), what: "a mixture of experts".into() });
+        }
         let embedding = self.length("embedding_length")?;
         let layers = self.length("block_count")?;
         if layers > MAX_LAYERS {

@@ -56,8 +56,8 @@ pub(crate) trait Block32<const N: usize> {
     /// Whether there is a minimum.
     const MIN: bool;
 
-    /// The codes, in the order of the elements.
-    fn codes<S: Simd>(s: S, block: &[u8; N]) -> S::Bytes;
+    /// The codes of two blocks, one in each half: elements 0 to 15, then 16 to 31.
+    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 2];
 
     /// The scale.
     #[inline(always)]
@@ -77,10 +77,10 @@ pub(crate) trait Block32<const N: usize> {
         f16_each(s, blocks, 0)
     }
 
-    /// The minima of 8 blocks.
+    /// The scales and minima of 8 blocks, where there are any.
     #[inline(always)]
-    fn min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> S::Floats {
-        f16_each(s, blocks, 2)
+    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> [S::Floats; 2] {
+        f16_pair_each(s, blocks, 0)
     }
 }
 
@@ -96,13 +96,13 @@ pub(crate) trait Block256<const N: usize> {
     /// Where the block's scale lies, as `f16`. That of the minima follows it.
     const SCALE: usize;
 
-    /// The codes, in the order of the elements.
-    fn codes<S: Simd>(s: S, block: &[u8; N]) -> [S::Bytes; 8];
+    /// The codes of two blocks, one in each half: for each `i`, elements `64 * QUARTER + 16 * i` and up.
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 4];
 
-    /// The integer scales as `i8`, 16 or in the low half 8.
+    /// The integer scales as `i8`: 16, or 8 in the low half.
     fn scales(block: &[u8; N]) -> u128;
 
-    /// The integer minima in the same form, where there are any.
+    /// The integer minima in the same form; where there are none, the scales, which fold an offset of the codes.
     #[inline(always)]
     fn mins(block: &[u8; N]) -> u128 {
         Self::scales(block)
@@ -126,38 +126,31 @@ pub(crate) trait Block256<const N: usize> {
         f16_each(s, blocks, Self::SCALE)
     }
 
-    /// The scales of the minima of 8 blocks.
+    /// The scales and those of the minima of 8 blocks, where there are any.
     #[inline(always)]
-    fn min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> S::Floats {
-        f16_each(s, blocks, Self::SCALE + 2)
+    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> [S::Floats; 2] {
+        f16_pair_each(s, blocks, Self::SCALE)
     }
-
-    /// The integer scale of each 16 elements.
-    #[inline(always)]
-    fn scales16<S: Simd>(s: S, block: &[u8; N]) -> S::Scales {
-        spread(s, Self::scales(block), Self::RUN)
-    }
-
-    /// The integer minimum of each 16 elements; where there are none, the scale, which folds an offset of the codes.
-    #[inline(always)]
-    fn mins16<S: Simd>(s: S, block: &[u8; N]) -> S::Scales {
-        spread(s, Self::mins(block), Self::RUN)
-    }
-}
-
-#[inline(always)]
-fn spread<S: Simd>(s: S, bytes: u128, run: usize) -> S::Scales {
-    if run == 16 { s.scales16(bytes) } else { s.scales8(bytes as u64) }
 }
 
 /// The `f16` at byte `at` of each of 8 blocks.
 #[inline(always)]
 pub(crate) fn f16_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> S::Floats {
-    let mut bytes = [0; 16];
-    for (pair, block) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(blocks) {
-        *pair = [block[at], block[at + 1]];
+    let mut bits = [0; 8];
+    for (bits, block) in bits.iter_mut().zip(blocks) {
+        *bits = u16::from_le_bytes(*part(*block, at));
     }
-    s.f16s(&bytes)
+    s.halves(bits)
+}
+
+/// The two `f16` from byte `at` on of each of 8 blocks.
+#[inline(always)]
+pub(crate) fn f16_pair_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> [S::Floats; 2] {
+    let mut bits = [0; 8];
+    for (bits, block) in bits.iter_mut().zip(blocks) {
+        *bits = u32::from_le_bytes(*part(*block, at));
+    }
+    s.half_pairs(bits)
 }
 
 fn f16_at(block: &[u8], at: usize) -> f32 {
@@ -168,6 +161,19 @@ fn f16_at(block: &[u8], at: usize) -> f32 {
 #[inline(always)]
 pub(crate) fn part<const L: usize>(block: &[u8], at: usize) -> &[u8; L] {
     block[at..].first_chunk().expect("inside the block")
+}
+
+/// 16 bytes from byte `at` on of each of two blocks.
+#[inline(always)]
+pub(crate) fn pair<S: Simd, const N: usize>(s: S, [low, high]: [&[u8; N]; 2], at: usize) -> S::Bytes {
+    s.pair(part(low, at), part(high, at))
+}
+
+/// The low nibbles of 16 bytes from byte `at` on of each of two blocks, then the high ones.
+#[inline(always)]
+pub(crate) fn nibbles<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 2], at: usize) -> [S::Bytes; 2] {
+    let both = pair(s, blocks, at);
+    [s.field(both, 0, 15), s.field(both, 4, 15)]
 }
 
 /// The 6-bit scales and minima of `Q4_K` and `Q5_K`, 8 each, from their 12 bytes.

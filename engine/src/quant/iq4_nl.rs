@@ -1,7 +1,7 @@
 //! IQ4_NL: `d: f16`, 16 bytes of nibbles in the order of Q4_0, each an index into a table of 16 levels that are denser
 //! around zero; `d * TABLE[q]`.
 
-use super::block::{Block32, Codes, part};
+use super::block::{Block32, Codes, nibbles};
 use crate::simd::Simd;
 
 /// The levels, shared with IQ4_XS.
@@ -15,14 +15,14 @@ impl Block32<18> for IQ4_NL {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 18]) -> S::Bytes {
-        levels(s, s.nibbles(part(block, 2)))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 2]) -> [S::Bytes; 2] {
+        levels(s, nibbles(s, blocks, 2))
     }
 }
 
 /// The levels of indices.
 #[inline(always)]
-pub(super) fn levels<S: Simd>(s: S, index: S::Bytes) -> S::Bytes {
+pub(super) fn levels<S: Simd>(s: S, [low, high]: [S::Bytes; 2]) -> [S::Bytes; 2] {
     const BYTES: [u8; 16] = {
         let mut bytes = [0; 16];
         let mut i = 0;
@@ -32,5 +32,6 @@ pub(super) fn levels<S: Simd>(s: S, index: S::Bytes) -> S::Bytes {
         }
         bytes
     };
-    s.lookup(s.twice(&BYTES), index)
+    let table = s.twice(&BYTES);
+    [s.lookup(table, low), s.lookup(table, high)]
 }

@@ -1,7 +1,7 @@
 //! IQ4_XS: `d: f16`, a `u16` of high 2 bits and 4 bytes of low nibbles of the 8 scales of 32 elements each, 128 bytes of
 //! nibbles, 16 for each 32 elements in the order of Q4_0, with the levels of IQ4_NL; `d * (scale - 32) * TABLE[q]`.
 
-use super::block::{Block256, Codes, part};
+use super::block::{Block256, Codes, nibbles, part};
 use super::iq4_nl::levels;
 use crate::simd::Simd;
 
@@ -15,9 +15,11 @@ impl Block256<136> for IQ4_XS {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 136]) -> [S::Bytes; 8] {
-        let run = |j: usize| levels(s, s.nibbles(part(block, 8 + 16 * j)));
-        [run(0), run(1), run(2), run(3), run(4), run(5), run(6), run(7)]
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 136]; 2]) -> [S::Bytes; 4] {
+        let at = 8 + 32 * QUARTER;
+        let [a, b] = levels(s, nibbles(s, blocks, at));
+        let [c, d] = levels(s, nibbles(s, blocks, at + 16));
+        [a, b, c, d]
     }
 
     #[inline(always)]

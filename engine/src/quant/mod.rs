@@ -134,8 +134,8 @@ impl Visitor for Dequantize<'_> {
     fn block32<F: Block32<N>, const N: usize>(self) {
         for (block, out) in self.bytes.as_chunks::<N>().0.iter().zip(self.out.as_chunks_mut::<32>().0) {
             let (d, m) = (F::scale(block), if F::MIN { F::min(block) } else { 0.0 });
-            let codes = F::codes(Scalar, block);
-            for (y, code) in out.iter_mut().zip(codes) {
+            let [low, high] = F::codes(Scalar, [block; 2]);
+            for (y, &code) in out.iter_mut().zip(low[..16].iter().chain(&high)) {
                 let product = F::CODES.value(code) as f32 * d;
                 *y = if F::MIN { product + m } else { product };
             }
@@ -145,11 +145,17 @@ impl Visitor for Dequantize<'_> {
     fn block256<F: Block256<N>, const N: usize>(self) {
         for (block, out) in self.bytes.as_chunks::<N>().0.iter().zip(self.out.as_chunks_mut::<256>().0) {
             let (d, dmin) = (F::scale(block), if F::MIN { F::min(block) } else { 0.0 });
-            let (scales, mins) = (F::scales16(Scalar, block), F::mins16(Scalar, block));
-            let codes = F::codes(Scalar, block);
+            let (scales, mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
+            let codes = [
+                F::codes::<_, 0>(Scalar, [block; 2]),
+                F::codes::<_, 1>(Scalar, [block; 2]),
+                F::codes::<_, 2>(Scalar, [block; 2]),
+                F::codes::<_, 3>(Scalar, [block; 2]),
+            ];
             for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                let (d, m) = (d * scales[j] as f32, dmin * mins[j] as f32);
-                for (y, &code) in out.iter_mut().zip(&codes[j / 2][j % 2 * 16..]) {
+                let run = 16 * j / F::RUN;
+                let (d, m) = (d * (scales[run] as i8) as f32, dmin * (mins[run] as i8) as f32);
+                for (y, &code) in out.iter_mut().zip(&codes[j / 4][j % 4]) {
                     let product = d * F::CODES.value(code) as f32;
                     *y = if F::MIN { product - m } else { product };
                 }

@@ -3,7 +3,7 @@
 //!
 //! The codes of elements `128h..128h+128` are in bytes `32h..32h+32`: bits `2j` and up of byte `i` are element `32j + i`.
 
-use super::block::{Block256, Codes, part};
+use super::block::{Block256, Codes, pair, part};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -18,9 +18,8 @@ impl Block256<84> for Q2_K {
     const SCALE: usize = 80;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 84]) -> [S::Bytes; 8] {
-        let ([a, b, c, d], [e, f, g, h]) = (two_bits(s, part(block, 16)), two_bits(s, part(block, 48)));
-        [a, b, c, d, e, f, g, h]
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 84]; 2]) -> [S::Bytes; 4] {
+        two_bits(s, blocks, 16, QUARTER)
     }
 
     #[inline(always)]
@@ -34,9 +33,15 @@ impl Block256<84> for Q2_K {
     }
 }
 
-/// The four 2-bit fields of 32 bytes, lowest first.
+/// The 2-bit codes of a quarter, in the 64 bytes from byte `at` on.
 #[inline(always)]
-pub(super) fn two_bits<S: Simd>(s: S, bytes: &[u8; 32]) -> [S::Bytes; 4] {
-    let (q, mask) = (s.bytes(bytes), s.splat(3));
-    [s.and(q, mask), s.and(s.shr::<2>(q), mask), s.and(s.shr::<4>(q), mask), s.shr::<6>(q)]
+pub(super) fn two_bits<S: Simd, const N: usize>(
+    s: S,
+    blocks: [&[u8; N]; 2],
+    at: usize,
+    quarter: usize,
+) -> [S::Bytes; 4] {
+    let (at, shift) = (at + quarter / 2 * 32, quarter as i32 % 2 * 4);
+    let (first, second) = (pair(s, blocks, at), pair(s, blocks, at + 16));
+    [s.field(first, shift, 3), s.field(second, shift, 3), s.field(first, shift + 2, 3), s.field(second, shift + 2, 3)]
 }

@@ -1,7 +1,7 @@
 //! Q3_K: 32 bytes of high bits, 64 bytes of low 2 bits as in Q2_K, 12 bytes of 6-bit scales, `d: f16`;
 //! `d * (scale - 32) * (q - 4)`. Bit `j` of high byte `i` belongs to element `32j + i`.
 
-use super::block::{Block256, Codes, part};
+use super::block::{Block256, Codes, pair, part};
 use super::q2_k::two_bits;
 use crate::simd::Simd;
 
@@ -15,19 +15,14 @@ impl Block256<110> for Q3_K {
     const SCALE: usize = 108;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 110]) -> [S::Bytes; 8] {
-        let ([a, b, c, d], [e, f, g, h]) = (two_bits(s, part(block, 32)), two_bits(s, part(block, 64)));
-        let (high, bit) = (s.bytes(part(block, 0)), s.splat(4));
-        [
-            s.or(a, s.and(s.shl::<2>(high), bit)),
-            s.or(b, s.and(s.shl::<1>(high), bit)),
-            s.or(c, s.and(high, bit)),
-            s.or(d, s.and(s.shr::<1>(high), bit)),
-            s.or(e, s.and(s.shr::<2>(high), bit)),
-            s.or(f, s.and(s.shr::<3>(high), bit)),
-            s.or(g, s.and(s.shr::<4>(high), bit)),
-            s.or(h, s.and(s.shr::<5>(high), bit)),
-        ]
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 110]; 2]) -> [S::Bytes; 4] {
+        let mut codes = two_bits(s, blocks, 32, QUARTER);
+        let high = [pair(s, blocks, 0), pair(s, blocks, 16)];
+        for (i, code) in codes.iter_mut().enumerate() {
+            let bit = (2 * QUARTER + i / 2) as i32;
+            *code = s.or(*code, s.field(high[i % 2], bit - 2, 4));
+        }
+        codes
     }
 
     /// Number `4i + j` has its low 4 bits in byte `4(i % 2) + j` (the low nibbles for `i` below 2) and its high 2 bits

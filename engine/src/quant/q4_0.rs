@@ -1,6 +1,6 @@
 //! Q4_0: `d: f16`, 16 bytes of nibbles. Byte `i` holds element `i` low and element `i + 16` high; `d * (q - 8)`.
 
-use super::block::{Block32, Codes, part};
+use super::block::{Block32, Codes, nibbles};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -11,7 +11,7 @@ impl Block32<18> for Q4_0 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 18]) -> S::Bytes {
-        s.nibbles(part(block, 2))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 2]) -> [S::Bytes; 2] {
+        nibbles(s, blocks, 2)
     }
 }

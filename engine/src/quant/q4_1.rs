@@ -1,6 +1,6 @@
 //! Q4_1: `d: f16`, `m: f16`, 16 bytes of nibbles as in Q4_0; `d * q + m`.
 
-use super::block::{Block32, Codes, part};
+use super::block::{Block32, Codes, nibbles};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -11,7 +11,7 @@ impl Block32<20> for Q4_1 {
     const MIN: bool = true;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 20]) -> S::Bytes {
-        s.nibbles(part(block, 4))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 20]; 2]) -> [S::Bytes; 2] {
+        nibbles(s, blocks, 4)
     }
 }

@@ -1,7 +1,7 @@
 //! Q5_0: `d: f16`, a `u32` whose bit `i` is the fifth bit of element `i`, 16 bytes of nibbles as in Q4_0;
 //! `d * (q - 16)`.
 
-use super::block::{Block32, Codes, part};
+use super::block::{Block32, Codes, nibbles, part};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -12,14 +12,18 @@ impl Block32<22> for Q5_0 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 22]) -> S::Bytes {
-        five_bits(s, part(block, 2), part(block, 6))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 22]; 2]) -> [S::Bytes; 2] {
+        five_bits(s, blocks, 2)
     }
 }
 
-/// Nibbles with a fifth bit each.
+/// The fifth bits from byte `at` on and the nibbles that follow them.
 #[inline(always)]
-pub(super) fn five_bits<S: Simd>(s: S, high: &[u8; 4], nibbles: &[u8; 16]) -> S::Bytes {
-    let fifth = s.and(s.spread_bits(u32::from_le_bytes(*high)), s.splat(16));
-    s.or(s.nibbles(nibbles), fifth)
+pub(super) fn five_bits<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 2], at: usize) -> [S::Bytes; 2] {
+    let mut codes = nibbles(s, blocks, at + 4);
+    let fifth = s.spread_bits(part(blocks[0], at), part(blocks[1], at));
+    for (code, fifth) in codes.iter_mut().zip(fifth) {
+        *code = s.or(*code, s.and(fifth, s.splat(16)));
+    }
+    codes
 }

@@ -1,6 +1,6 @@
 //! Q5_1: `d: f16`, `m: f16`, then fifth bits and nibbles as in Q5_0; `d * q + m`.
 
-use super::block::{Block32, Codes, part};
+use super::block::{Block32, Codes};
 use super::q5_0::five_bits;
 use crate::simd::Simd;
 
@@ -12,7 +12,7 @@ impl Block32<24> for Q5_1 {
     const MIN: bool = true;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 24]) -> S::Bytes {
-        five_bits(s, part(block, 4), part(block, 8))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 24]; 2]) -> [S::Bytes; 2] {
+        five_bits(s, blocks, 4)
     }
 }

@@ -1,7 +1,7 @@
 //! Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles: bit `j` of byte `i` belongs to element `32j + i`.
 
-use super::block::{Block256, Codes, part, six_bit_scales};
-use super::q4_k::nibbles;
+use super::block::{Block256, Codes, pair, part, six_bit_scales};
+use super::q4_k::wide_nibbles;
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -14,19 +14,14 @@ impl Block256<176> for Q5_K {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, block: &[u8; 176]) -> [S::Bytes; 8] {
-        let [a, b, c, d, e, f, g, h] = nibbles(s, part(block, 48));
-        let (fifth, bit) = (s.bytes(part(block, 16)), s.splat(16));
-        [
-            s.or(a, s.and(s.shl::<4>(fifth), bit)),
-            s.or(b, s.and(s.shl::<3>(fifth), bit)),
-            s.or(c, s.and(s.shl::<2>(fifth), bit)),
-            s.or(d, s.and(s.shl::<1>(fifth), bit)),
-            s.or(e, s.and(fifth, bit)),
-            s.or(f, s.and(s.shr::<1>(fifth), bit)),
-            s.or(g, s.and(s.shr::<2>(fifth), bit)),
-            s.or(h, s.and(s.shr::<3>(fifth), bit)),
-        ]
+    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 176]; 2]) -> [S::Bytes; 4] {
+        let mut codes = wide_nibbles(s, blocks, 48, QUARTER);
+        let fifth = [pair(s, blocks, 16), pair(s, blocks, 32)];
+        for (i, code) in codes.iter_mut().enumerate() {
+            let bit = (2 * QUARTER + i / 2) as i32;
+            *code = s.or(*code, s.field(fifth[i % 2], bit - 4, 16));
+        }
+        codes
     }
 
     #[inline(always)]

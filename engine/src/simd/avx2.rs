@@ -1,8 +1,8 @@
 //! AVX2 and F16C.
 //!
 //! `maddubs` multiplies unsigned by signed bytes and adds pairs in `i16`; [`Simd::Partial`] is its result, and `madd` with
-//! a pair scale widens it, so a block's integer scale costs nothing. [`Simd::Scales`] keeps even numbers in the low
-//! half and odd ones in the high half: one shuffle inside the halves makes the pair scale of 32 codes.
+//! a pair scale widens it, so a block's integer scale costs nothing. Halves are the 16-byte lanes within which AVX2
+//! shuffles, so nothing has to cross them.
 
 use super::{Kernel, Level, Simd};
 use core::arch::x86_64::*;
@@ -61,29 +61,6 @@ fn enter<K: Kernel>(s: Avx2, kernel: K) -> K::Out {
     kernel.run(s)
 }
 
-/// Transposes four rows of 4-byte groups inside each 16-byte half.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn transpose_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> [__m256i; 4] {
-    let (low0, high0) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-    let (low1, high1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-    [
-        _mm256_unpacklo_epi64(low0, low1),
-        _mm256_unpackhi_epi64(low0, low1),
-        _mm256_unpacklo_epi64(high0, high1),
-        _mm256_unpackhi_epi64(high0, high1),
-    ]
-}
-
-/// In each 16-byte half, the sums of the four lanes of each of four vectors.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn sum_four(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-    let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-    let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
-}
-
 /// Calls an intrinsic of AVX2 or F16C.
 macro_rules! avx2 {
     ($call:expr) => {
@@ -118,7 +95,8 @@ impl Simd for Avx2 {
         Level::Avx2
     }
 
-    #[inline(always)]
+    // Here rather than on `enter`, where the attribute has no effect: a function with other features is never inlined here.
+    #[inline(never)]
     fn run<K: Kernel>(self, kernel: K) -> K::Out {
         avx2!(enter(self, kernel))
     }
@@ -135,31 +113,33 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn codes(self, from: &[i8; 32]) -> __m256i {
-        avx2!(_mm256_loadu_si256(from.as_ptr().cast()))
-    }
-
-    #[inline(always)]
     fn twice(self, from: &[u8; 16]) -> __m256i {
         avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast())))
     }
 
     #[inline(always)]
-    fn nibbles(self, from: &[u8; 16]) -> __m256i {
-        avx2!({
-            let low = _mm_loadu_si128(from.as_ptr().cast());
-            let both = _mm256_set_m128i(_mm_srli_epi16::<4>(low), low);
-            _mm256_and_si256(both, _mm256_set1_epi8(15))
-        })
+    fn pair(self, low: &[u8; 16], high: &[u8; 16]) -> __m256i {
+        avx2!(_mm256_loadu2_m128i(high.as_ptr().cast(), low.as_ptr().cast()))
     }
 
     #[inline(always)]
-    fn spread_bits(self, bits: u32) -> __m256i {
+    fn twice_codes(self, from: &[i8; 16]) -> __m256i {
+        avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [__m256i; 2] {
         avx2!({
-            let byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), byte);
+            let low = _mm256_set1_epi32(i32::from_le_bytes(*low));
+            let both = _mm256_blend_epi32::<0b1111_0000>(low, _mm256_set1_epi32(i32::from_le_bytes(*high)));
             let bit = _mm256_set1_epi64x(0x8040201008040201u64 as i64);
-            _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+            let first = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0101010101010101, 0));
+            let second = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0303030303030303, 0x0202020202020202));
+            let (first, second) = (_mm256_shuffle_epi8(both, first), _mm256_shuffle_epi8(both, second));
+            [
+                _mm256_cmpeq_epi8(_mm256_and_si256(first, bit), bit),
+                _mm256_cmpeq_epi8(_mm256_and_si256(second, bit), bit),
+            ]
         })
     }
 
@@ -194,13 +174,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
-        avx2!(_mm256_and_si256(_mm256_srli_epi16::<N>(a), _mm256_set1_epi8((0xFFu8 >> N) as i8)))
-    }
-
-    #[inline(always)]
-    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
-        avx2!(_mm256_and_si256(_mm256_slli_epi16::<N>(a), _mm256_set1_epi8((0xFFu8 << N) as i8)))
+    fn field(self, a: __m256i, shift: i32, mask: u8) -> __m256i {
+        avx2!({
+            let count = _mm_cvtsi32_si128(shift.abs());
+            let moved = if shift < 0 { _mm256_sll_epi16(a, count) } else { _mm256_srl_epi16(a, count) };
+            _mm256_and_si256(moved, _mm256_set1_epi8(mask as i8))
+        })
     }
 
     #[inline(always)]
@@ -209,19 +188,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn transpose(self, r: [__m256i; 8]) -> [__m256i; 8] {
+    fn transpose(self, [a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
         avx2!({
-            let [a0, a1, a2, a3] = transpose_four(r[0], r[1], r[2], r[3]);
-            let [b0, b1, b2, b3] = transpose_four(r[4], r[5], r[6], r[7]);
+            let (low0, high0) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (low1, high1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
             [
-                _mm256_permute2x128_si256::<0x20>(a0, b0),
-                _mm256_permute2x128_si256::<0x20>(a1, b1),
-                _mm256_permute2x128_si256::<0x20>(a2, b2),
-                _mm256_permute2x128_si256::<0x20>(a3, b3),
-                _mm256_permute2x128_si256::<0x31>(a0, b0),
-                _mm256_permute2x128_si256::<0x31>(a1, b1),
-                _mm256_permute2x128_si256::<0x31>(a2, b2),
-                _mm256_permute2x128_si256::<0x31>(a3, b3),
+                _mm256_unpacklo_epi64(low0, low1),
+                _mm256_unpackhi_epi64(low0, low1),
+                _mm256_unpacklo_epi64(high0, high1),
+                _mm256_unpackhi_epi64(high0, high1),
             ]
         })
     }
@@ -258,28 +233,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn scales16(self, bytes: u128) -> __m256i {
-        avx2!({
-            let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
-            let even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-            _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, even_odd))
-        })
+    fn scales(self, low: u64, high: u64) -> __m256i {
+        avx2!(_mm256_cvtepi8_epi16(_mm_set_epi64x(high as i64, low as i64)))
     }
 
     #[inline(always)]
-    fn scales8(self, bytes: u64) -> __m256i {
-        avx2!(_mm256_cvtepi8_epi16(_mm_set1_epi64x(bytes as i64)))
-    }
-
-    #[inline(always)]
-    fn sums(self, from: &[i16; 16]) -> __m256i {
-        avx2!({
-            let all = _mm256_loadu_si256(from.as_ptr().cast());
-            // In each half the even ones, then the odd ones; then the four quarters in the order 0 2 1 3.
-            let even_odd = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-            let sorted = _mm256_shuffle_epi8(all, _mm256_broadcastsi128_si256(even_odd));
-            _mm256_permute4x64_epi64::<0b11_01_10_00>(sorted)
-        })
+    fn sums(self, from: &[i16; 8]) -> __m256i {
+        avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast())))
     }
 
     #[inline(always)]
@@ -333,12 +293,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn sum_each(self, v: &[__m256i; 8]) -> __m256i {
+    fn sum_each(self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
         avx2!({
-            let low = sum_four(v[0], v[1], v[2], v[3]);
-            let high = sum_four(v[4], v[5], v[6], v[7]);
-            let first = _mm256_permute2x128_si256::<0x20>(low, high);
-            _mm256_add_epi32(first, _mm256_permute2x128_si256::<0x31>(low, high))
+            let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
         })
     }
 
@@ -367,6 +326,23 @@ impl Simd for Avx2 {
         avx2!({
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        })
+    }
+
+    #[inline(always)]
+    fn halves(self, bits: [u16; 8]) -> __m256 {
+        avx2!(_mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn half_pairs(self, bits: [u32; 8]) -> [__m256; 2] {
+        avx2!({
+            let pairs = _mm256_loadu_si256(bits.as_ptr().cast());
+            let apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+            let apart = _mm256_shuffle_epi8(pairs, _mm256_broadcastsi128_si256(apart));
+            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(apart);
+            let high = _mm256_extracti128_si256::<1>(halves);
+            [_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(high)]
         })
     }
 

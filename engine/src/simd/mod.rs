@@ -124,11 +124,13 @@ pub trait Kernel {
 
 /// Operations of an instruction set.
 ///
-/// "Codes" are small integers in bytes: unsigned ones of weights, signed ones of activations, the latter always within
-/// -127..=127. A *pair scale* is an [`Ints`](Simd::Ints) whose every lane holds the same `i16` twice; other pairs of
-/// `i16` are packed the same way, first in the low half.
+/// A [`Bytes`](Simd::Bytes) is two halves of 16 bytes, one for each of two rows; an [`Ints`](Simd::Ints) or
+/// [`Floats`](Simd::Floats) is then four lanes for each of them, or one lane for each of eight rows. "Codes" are small
+/// integers in bytes: unsigned ones of weights, signed ones of activations, the latter always within -127..=127. A *pair
+/// scale* is an `Ints` whose every lane holds the same `i16` twice; other pairs of `i16` are packed the same way, first
+/// in the low half.
 pub trait Simd: Copy + Send + Sync + 'static {
-    /// 32 bytes.
+    /// 2 x 16 bytes.
     type Bytes: Copy;
     /// 8 `i32`.
     type Ints: Copy;
@@ -136,7 +138,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Floats: Copy;
     /// Sums of products of codes not yet widened: some number of `i16` or wider lanes for each of 8 `i32` lanes.
     type Partial: Copy;
-    /// 16 `i16`: a number for each 16 elements of a block of 256.
+    /// 2 x 8 `i16`.
     type Scales: Copy;
 
     /// The level that this is.
@@ -151,17 +153,17 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 32 bytes from memory.
     fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
 
-    /// 32 signed codes from memory.
-    fn codes(self, from: &[i8; 32]) -> Self::Bytes;
+    /// 16 bytes for each half.
+    fn pair(self, low: &[u8; 16], high: &[u8; 16]) -> Self::Bytes;
 
     /// The same 16 bytes in both halves.
     fn twice(self, from: &[u8; 16]) -> Self::Bytes;
 
-    /// The low nibbles of 16 bytes, then their high nibbles.
-    fn nibbles(self, from: &[u8; 16]) -> Self::Bytes;
+    /// The same 16 codes in both halves.
+    fn twice_codes(self, from: &[i8; 16]) -> Self::Bytes;
 
-    /// Byte `i` is 0xFF where bit `i` is set, else 0.
-    fn spread_bits(self, bits: u32) -> Self::Bytes;
+    /// Bytes 0xFF for bits that are set, else 0: in each half, bits 0 to 15 of its number, then bits 16 to 31.
+    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [Self::Bytes; 2];
 
     /// `byte` 32 times.
     fn splat(self, byte: u8) -> Self::Bytes;
@@ -169,7 +171,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 4 codes 8 times.
     fn splat4(self, from: &[i8; 4]) -> Self::Bytes;
 
-    /// Two 16-byte scale lists, one after the other.
+    /// Numbers as little-endian halves.
     fn join(self, low: u128, high: u128) -> Self::Bytes;
 
     /// Stores 32 bytes.
@@ -181,17 +183,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Bitwise or.
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
-    /// Each byte shifted right by `N` (0 to 7) bits.
-    fn shr<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
-
-    /// Each byte shifted left by `N` (0 to 7) bits.
-    fn shl<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+    /// Each byte shifted right by `shift` bits, or left by `-shift`, under `mask`, which must be zero where zeros come in.
+    fn field(self, a: Self::Bytes, shift: i32, mask: u8) -> Self::Bytes;
 
     /// The byte of `table` at each index, where both halves of `table` are the same and indices are below 16.
     fn lookup(self, table: Self::Bytes, index: Self::Bytes) -> Self::Bytes;
 
-    /// Transposes a square of 8 x 8 groups of 4 bytes.
-    fn transpose(self, rows: [Self::Bytes; 8]) -> [Self::Bytes; 8];
+    /// Transposes, in each half, a square of 4 x 4 groups of 4 bytes.
+    fn transpose(self, rows: [Self::Bytes; 4]) -> [Self::Bytes; 4];
 
     /// In lane `i`, bytes `a` and `b` (0 to 3) of group `i` of 4 bytes, taken as `i8`, as a pair of `i16`.
     fn widen(self, bytes: Self::Bytes, a: u32, b: u32) -> Self::Ints;
@@ -209,19 +208,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `sum` plus each lane's partial sum times its pair scale, whose numbers are -128 to 127; the results must fit.
     fn add_scaled(self, sum: Self::Ints, partial: Self::Partial, scale: Self::Ints) -> Self::Ints;
 
-    /// 16 `i8` in order.
-    fn scales16(self, bytes: u128) -> Self::Scales;
+    /// 8 `i8` for each half, first in the lowest byte.
+    fn scales(self, low: u64, high: u64) -> Self::Scales;
 
-    /// 8 `i8`, each twice, in order.
-    fn scales8(self, bytes: u64) -> Self::Scales;
+    /// The same 8 numbers in both halves.
+    fn sums(self, from: &[i16; 8]) -> Self::Scales;
 
-    /// 16 `i16` in order.
-    fn sums(self, from: &[i16; 16]) -> Self::Scales;
-
-    /// The pair scale for codes `32j..32j+32` of a block: lanes 0 to 3 hold number `2j`, the others number `2j + 1`.
+    /// In each half's lanes, number `j` of that half as a pair scale.
     fn scale(self, scales: Self::Scales, j: usize) -> Self::Ints;
 
-    /// Products of two lists of 16 numbers, summed to 8 lanes in an unspecified order.
+    /// Products of numbers, summed to 4 lanes in each half. None may be -32768.
     fn dot_scales(self, a: Self::Scales, b: Self::Scales) -> Self::Ints;
 
     /// 8 integers from memory.
@@ -248,8 +244,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Each lane times `factor`, wrapping.
     fn mul_int(self, a: Self::Ints, factor: i32) -> Self::Ints;
 
-    /// Lane `i` is the sum of the lanes of vector `i`.
-    fn sum_each(self, rows: &[Self::Ints; 8]) -> Self::Ints;
+    /// Lanes `i` and `4 + i` are the sums of the low and of the high lanes of vector `i`.
+    fn sum_each(self, rows: [Self::Ints; 4]) -> Self::Ints;
 
     /// Conversion to `f32`, rounded to nearest even.
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
@@ -265,6 +261,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// 8 little-endian `bf16` from memory, exactly.
     fn bf16s(self, from: &[u8; 16]) -> Self::Floats;
+
+    /// The bits of 8 `f16`, exactly.
+    fn halves(self, bits: [u16; 8]) -> Self::Floats;
+
+    /// The `f16` in the low and in the high bits of 8 numbers, exactly.
+    fn half_pairs(self, bits: [u32; 8]) -> [Self::Floats; 2];
 
     /// Stores 8 floats.
     fn store_floats(self, floats: Self::Floats, to: &mut [f32; 8]);

@@ -45,8 +45,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn codes(self, from: &[i8; 32]) -> [u8; 32] {
-        from.map(|code| code as u8)
+    fn pair(self, low: &[u8; 16], high: &[u8; 16]) -> [u8; 32] {
+        from_fn(|i| if i < 16 { low[i] } else { high[i - 16] })
     }
 
     #[inline(always)]
@@ -55,13 +55,14 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
-        from_fn(|i| if i < 16 { from[i] & 15 } else { from[i - 16] >> 4 })
+    fn twice_codes(self, from: &[i8; 16]) -> [u8; 32] {
+        from_fn(|i| from[i % 16] as u8)
     }
 
     #[inline(always)]
-    fn spread_bits(self, bits: u32) -> [u8; 32] {
-        from_fn(|i| if bits >> i & 1 == 1 { 0xFF } else { 0 })
+    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [[u8; 32]; 2] {
+        let numbers = [low, high].map(|bytes| u32::from_le_bytes(*bytes));
+        from_fn(|part| from_fn(|i| if numbers[i / 16] >> (16 * part + i % 16) & 1 == 1 { 0xFF } else { 0 }))
     }
 
     #[inline(always)]
@@ -96,13 +97,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn shr<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
-        a.map(|byte| byte >> N)
-    }
-
-    #[inline(always)]
-    fn shl<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
-        a.map(|byte| byte << N)
+    fn field(self, a: [u8; 32], shift: i32, mask: u8) -> [u8; 32] {
+        if shift < 0 { a.map(|byte| byte << -shift & mask) } else { a.map(|byte| byte >> shift & mask) }
     }
 
     #[inline(always)]
@@ -111,8 +107,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn transpose(self, rows: [[u8; 32]; 8]) -> [[u8; 32]; 8] {
-        from_fn(|group| from_fn(|i| rows[i / 4][group * 4 + i % 4]))
+    fn transpose(self, rows: [[u8; 32]; 4]) -> [[u8; 32]; 4] {
+        from_fn(|group| from_fn(|i| rows[i / 4 % 4][i / 16 * 16 + group * 4 + i % 4]))
     }
 
     #[inline(always)]
@@ -144,24 +140,18 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn scales16(self, bytes: u128) -> [i16; 16] {
-        bytes.to_le_bytes().map(|byte| byte as i8 as i16)
+    fn scales(self, low: u64, high: u64) -> [i16; 16] {
+        (low as u128 | (high as u128) << 64).to_le_bytes().map(|byte| byte as i8 as i16)
     }
 
     #[inline(always)]
-    fn scales8(self, bytes: u64) -> [i16; 16] {
-        let bytes = bytes.to_le_bytes();
-        from_fn(|i| bytes[i / 2] as i8 as i16)
-    }
-
-    #[inline(always)]
-    fn sums(self, from: &[i16; 16]) -> [i16; 16] {
-        *from
+    fn sums(self, from: &[i16; 8]) -> [i16; 16] {
+        from_fn(|i| from[i % 8])
     }
 
     #[inline(always)]
     fn scale(self, scales: [i16; 16], j: usize) -> [i32; 8] {
-        from_fn(|i| pack(scales[2 * j + i / 4], scales[2 * j + i / 4]))
+        from_fn(|i| pack(scales[i / 4 * 8 + j], scales[i / 4 * 8 + j]))
     }
 
     #[inline(always)]
@@ -211,8 +201,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn sum_each(self, rows: &[[i32; 8]; 8]) -> [i32; 8] {
-        rows.map(|row| row.iter().sum())
+    fn sum_each(self, rows: [[i32; 8]; 4]) -> [i32; 8] {
+        from_fn(|i| rows[i % 4][i / 4 * 4..][..4].iter().sum())
     }
 
     #[inline(always)]
@@ -238,6 +228,16 @@ impl Simd for Scalar {
     #[inline(always)]
     fn bf16s(self, from: &[u8; 16]) -> [f32; 8] {
         from_fn(|i| bf16::from_le_bytes([from[2 * i], from[2 * i + 1]]).to_f32())
+    }
+
+    #[inline(always)]
+    fn halves(self, bits: [u16; 8]) -> [f32; 8] {
+        bits.map(|bits| f16::from_bits(bits).to_f32())
+    }
+
+    #[inline(always)]
+    fn half_pairs(self, bits: [u32; 8]) -> [[f32; 8]; 2] {
+        [self.halves(bits.map(|bits| bits as u16)), self.halves(bits.map(|bits| (bits >> 16) as u16))]
     }
 
     #[inline(always)]

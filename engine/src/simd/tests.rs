@@ -58,31 +58,30 @@ fn first<T: Copy, const L: usize>(from: &[T]) -> &[T; L] {
 
 fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     let (a, b) = (s.bytes(&i.a), s.bytes(&i.b));
-    let (word, low, high) =
-        (u32::from_le_bytes(*first(&i.a)), u128::from_le_bytes(*first(&i.a)), u128::from_le_bytes(*first(&i.b)));
-    let rows = [a, b, s.codes(&i.x), s.or(a, b), s.and(a, b), s.shl::<1>(a), s.splat(i.a[0]), b];
+    let (low, high) = (u128::from_le_bytes(*first(&i.a)), u128::from_le_bytes(*first(&i.b)));
     for (name, value) in [
         ("bytes", a),
-        ("codes", s.codes(&i.x)),
+        ("pair", s.pair(first(&i.b), first(&i.a))),
         ("twice", s.twice(first(&i.a))),
-        ("nibbles", s.nibbles(first(&i.a))),
-        ("spread_bits", s.spread_bits(word)),
+        ("twice_codes", s.twice_codes(first(&i.x))),
         ("splat", s.splat(i.a[5])),
         ("splat4", s.splat4(first(&i.x))),
         ("join", s.join(low, high)),
         ("and", s.and(a, b)),
         ("or", s.or(a, b)),
-        ("shr 0", s.shr::<0>(a)),
-        ("shr 3", s.shr::<3>(a)),
-        ("shr 7", s.shr::<7>(a)),
-        ("shl 0", s.shl::<0>(a)),
-        ("shl 3", s.shl::<3>(a)),
-        ("shl 7", s.shl::<7>(a)),
+        ("field 0", s.field(a, 0, 0xFF)),
+        ("field 3", s.field(a, 3, 0x1F)),
+        ("field 7", s.field(a, 7, 1)),
+        ("field -3", s.field(a, -3, 0xF8)),
+        ("field -7", s.field(a, -7, 0x80)),
         ("lookup", s.lookup(s.twice(first(&i.b)), s.and(a, s.splat(15)))),
     ] {
         results.push((name, of_bytes(s, value)));
     }
-    for row in s.transpose(rows) {
+    for value in s.spread_bits(first(&i.a), first(&i.b)) {
+        results.push(("spread_bits", of_bytes(s, value)));
+    }
+    for row in s.transpose([a, b, s.twice_codes(first(&i.x)), s.or(a, b)]) {
         results.push(("transpose", of_bytes(s, row)));
     }
     for (first, second) in [(0, 0), (1, 2), (3, 1), (2, 3)] {
@@ -91,7 +90,7 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
 }
 
 fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let (a, x, sum) = (s.bytes(&i.a), s.codes(&i.x), s.ints(&i.ints.map(|int| int >> 8)));
+    let (a, x, sum) = (s.bytes(&i.a), s.bytes(&i.x.map(|x| x as u8)), s.ints(&i.ints.map(|int| int >> 8)));
     for (name, mask, times) in [("dot of 7 bits", 127, 1), ("of 6", 63, 2), ("of 5", 31, 4), ("of 4", 15, 8)] {
         let mut partial = s.partial();
         for _ in 0..times {
@@ -109,18 +108,14 @@ fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
 }
 
 fn scales<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let sixteen = s.scales16(u128::from_le_bytes(*first(&i.a)));
-    let eight = s.scales8(u64::from_le_bytes(*first(&i.b)));
-    let sums = s.sums(&i.numbers);
+    let scales = s.scales(u64::from_le_bytes(*first(&i.a)), u64::from_le_bytes(*first(&i.b)));
+    let sums = s.sums(first(&i.numbers));
     for j in 0..8 {
-        for (name, scales) in [("scales16", sixteen), ("scales8", eight), ("sums", sums)] {
+        for (name, scales) in [("scales", scales), ("sums", sums)] {
             results.push((name, of_ints(s, s.scale(scales, j))));
         }
     }
-    for (name, scales) in [("dot of 16", sixteen), ("dot of 8", eight)] {
-        let total = s.sum_each(&[s.dot_scales(scales, sums); 8]);
-        results.push((name, of_ints(s, total)));
-    }
+    results.push(("dot_scales", of_ints(s, s.sum_each([s.dot_scales(scales, sums); 4]))));
 }
 
 fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
@@ -135,7 +130,7 @@ fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("add_ints", s.add_ints(a, b)),
         ("sub_ints", s.sub_ints(a, b)),
         ("mul_int", s.mul_int(a, i.ints[1])),
-        ("sum_each", s.sum_each(&from_fn(|j| if j == 3 { small } else { s.splat_int(j as i32) }))),
+        ("sum_each", s.sum_each(from_fn(|j| if j == 3 { small } else { s.splat_int(j as i32) }))),
     ] {
         results.push((name, of_ints(s, value)));
     }
@@ -144,7 +139,12 @@ fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
 
 fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     let (a, b) = (s.floats(&i.floats), s.f32s(&i.a));
+    let words = i.ints.map(|int| int as u32);
+    let [low, high] = s.half_pairs(words);
     for (name, value) in [
+        ("halves", s.halves(words.map(|word| (word >> 7) as u16))),
+        ("half_pairs, low", low),
+        ("half_pairs, high", high),
         ("floats", a),
         ("f32s", b),
         ("f16s", s.f16s(first(&i.a))),

@@ -23,14 +23,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tokenizer", &["gguf"]),
     ("sampler", &["math", "tokenizer"]),
     ("chat", &["tokenizer"]),
-    // The facade that ties everything together.
-    (
-        "session",
-        &[
-            "math", "pool", "bytes", "simd", "spec", "quant", "gguf", "arch", "weights", "transformer", "tokenizer",
-            "sampler",
-        ],
-    ),
+    // Everything tied together: a file that can run, and a conversation with it.
+    ("model", &["simd", "spec", "gguf", "arch", "weights", "transformer", "tokenizer"]),
+    ("session", &["pool", "bytes", "simd", "transformer", "tokenizer", "sampler", "model"]),
 ];
 
 /// Uses that go against the flow. Tests may use everything.

@@ -52,25 +52,26 @@ pub fn safety_comments(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (at, token) in source.tokens.iter().enumerate().filter(|(_, token)| token.text == "unsafe") {
         let wanted = match source.tokens.get(at + 1).map(|next| next.text.as_str()) {
-            Some("{" | "impl") => "SAFETY:",
-            Some("fn") => "# Safety",
+            Some("{" | "impl") => &["SAFETY:"][..],
+            Some("fn") => &["# Safety", "SAFETY:"],
             _ => continue,
         };
         if !commented(&source.lines, token.line - 1, wanted) {
-            problems.push(Problem { line: token.line, message: format!("`unsafe` without a `{wanted}` comment") });
+            problems.push(Problem { line: token.line, message: format!("`unsafe` without a `{}` comment", wanted[0]) });
         }
     }
     problems
 }
 
-/// Whether the comment above the statement or item that holds this line contains the words.
-fn commented(lines: &[String], line: usize, words: &str) -> bool {
-    if lines[line].split_once("//").is_some_and(|(_, comment)| comment.contains(words)) {
+/// Whether the comment above the statement or item that holds this line has one of the wanted words.
+fn commented(lines: &[String], line: usize, wanted: &[&str]) -> bool {
+    let contains = |comment: &str| wanted.iter().any(|words| comment.contains(words));
+    if lines[line].split_once("//").is_some_and(|(_, comment)| contains(comment)) {
         return true;
     }
     for line in lines[..line].iter().rev().map(|line| line.trim()) {
         if line.starts_with("//") {
-            if line.contains(words) {
+            if contains(line) {
                 return true;
             }
         } else if !line.starts_with("#[") && (line.is_empty() || line.ends_with([';', '{', '}'])) {

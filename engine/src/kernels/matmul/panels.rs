@@ -79,16 +79,17 @@ fn unpack32<S: Simd, F: Block32<N>, const N: usize>(
 ) {
     for (b, to) in panel.iter_mut().enumerate() {
         let blocks = rows.map(|row| &row[b]);
-        let mut codes = [s.splat(0); 8];
-        for (codes, block) in codes.iter_mut().zip(blocks) {
-            *codes = F::codes(s, block);
+        let mut codes = [[s.splat(0); 4]; 2];
+        for r in 0..4 {
+            [codes[0][r], codes[1][r]] = F::codes(s, [blocks[r], blocks[r + 4]]);
         }
-        for (to, codes) in to.codes.iter_mut().zip(s.transpose(codes)) {
-            s.store(codes, &mut to[half]);
-        }
-        s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
+        store_groups(s, codes, half, &mut to.codes);
         if F::MIN {
-            s.store_floats(F::min_each(s, &blocks), &mut to.min[half]);
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.store_floats(scale, &mut to.scale[half]);
+            s.store_floats(min, &mut to.min[half]);
+        } else {
+            s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
         }
     }
 }
@@ -224,37 +225,71 @@ fn unpack256<S: Simd, F: Block256<N>, const N: usize>(
 ) {
     for (b, to) in panel.iter_mut().enumerate() {
         let blocks = rows.map(|row| &row[b]);
-        let (mut codes, mut scales) = ([[s.splat(0); 8]; 8], [s.splat(0); 8]);
-        for (r, block) in blocks.iter().enumerate() {
-            for (codes, row) in codes.iter_mut().zip(F::codes(s, block)) {
-                codes[r] = row;
-            }
-            scales[r] = s.join(F::scales(block), F::mins(block));
-        }
-        for (to, codes) in to.codes.as_chunks_mut::<8>().0.iter_mut().zip(codes) {
-            for (to, codes) in to.iter_mut().zip(s.transpose(codes)) {
-                s.store(codes, &mut to[half]);
-            }
-        }
-        unpack_scales(s, s.transpose(scales), F::RUN, half, to);
-        s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
+        let codes = to.codes.as_chunks_mut::<16>().0;
+        unpack_quarter::<S, F, N, 0>(s, &blocks, half, &mut codes[0]);
+        unpack_quarter::<S, F, N, 1>(s, &blocks, half, &mut codes[1]);
+        unpack_quarter::<S, F, N, 2>(s, &blocks, half, &mut codes[2]);
+        unpack_quarter::<S, F, N, 3>(s, &blocks, half, &mut codes[3]);
+        unpack_scales::<S, F, N>(s, &blocks, half, to);
         if F::MIN {
-            s.store_floats(F::min_each(s, &blocks), &mut to.min[half]);
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.store_floats(scale, &mut to.scale[half]);
+            s.store_floats(min, &mut to.min[half]);
+        } else {
+            s.store_floats(F::scale_each(s, &blocks), &mut to.scale[half]);
         }
     }
 }
 
-/// Widens scales and minima, of which `bytes` has 4 of each of 8 rows in a vector.
 #[inline(always)]
-fn unpack_scales<S: Simd>(s: S, bytes: [S::Bytes; 8], run: usize, half: usize, to: &mut Block256Rows) {
-    for j in 0..256 / run {
-        let byte = j as u32 % 4;
-        s.store_ints(s.widen(bytes[j / 4], byte, byte), &mut to.scales[j][half]);
+fn unpack_quarter<S: Simd, F: Block256<N>, const N: usize, const QUARTER: usize>(
+    s: S,
+    blocks: &[&[u8; N]; 8],
+    half: usize,
+    to: &mut [Pair<[u8; 32]>; 16],
+) {
+    let mut codes = [[s.splat(0); 4]; 4];
+    for r in 0..4 {
+        let of_two = F::codes::<S, QUARTER>(s, [blocks[r], blocks[r + 4]]);
+        for (codes, two) in codes.iter_mut().zip(of_two) {
+            codes[r] = two;
+        }
+    }
+    store_groups(s, codes, half, to);
+}
+
+/// Stores groups of 4 codes of 8 rows; `codes[i]` has elements `16i` and up of four pairs of rows.
+#[inline(always)]
+fn store_groups<S: Simd, const C: usize>(s: S, codes: [[S::Bytes; 4]; C], half: usize, to: &mut [Pair<[u8; 32]>]) {
+    for (to, codes) in to.as_chunks_mut::<4>().0.iter_mut().zip(codes) {
+        for (to, group) in to.iter_mut().zip(s.transpose(codes)) {
+            s.store(group, &mut to[half]);
+        }
+    }
+}
+
+/// Widens the integer scales and minima of a block of 8 rows.
+#[inline(always)]
+fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    blocks: &[&[u8; N]; 8],
+    half: usize,
+    to: &mut Block256Rows,
+) {
+    let (mut scales, mut mins) = ([s.splat(0); 4], [s.splat(0); 4]);
+    for r in 0..4 {
+        scales[r] = s.join(F::scales(blocks[r]), F::scales(blocks[r + 4]));
+        mins[r] = s.join(F::mins(blocks[r]), F::mins(blocks[r + 4]));
+    }
+    // Now each vector has 4 numbers of each of 8 rows.
+    let (scales, mins) = (s.transpose(scales), s.transpose(mins));
+    for (j, to) in to.scales[..256 / F::RUN].iter_mut().enumerate() {
+        s.store_ints(s.widen(scales[j / 4], j as u32 % 4, j as u32 % 4), &mut to[half]);
     }
     for (j, to) in to.mins.iter_mut().enumerate() {
-        let first = j * 32 / run;
-        let (byte, next) = (first as u32 % 4, (first as u32 + 16 / run as u32) % 4);
-        s.store_ints(s.widen(bytes[4 + first / 4], byte, next), &mut to[half]);
+        let first = 32 * j / F::RUN;
+        let last = (32 * j + 16) / F::RUN;
+        s.store_ints(s.widen(mins[first / 4], first as u32 % 4, last as u32 % 4), &mut to[half]);
     }
 }
 
@@ -365,9 +400,11 @@ fn load<S: Simd, const C: usize>(s: S, from: usize, at: [usize; 2], out: &mut Ti
     let last = out.rows() - 1;
     for (c, y) in y.iter_mut().enumerate() {
         let row = &out.row((at[1] + c).min(last))[at[0]..];
-        let mut lanes = [0.0; ROWS];
-        let count = row.len().min(ROWS);
-        lanes[..count].copy_from_slice(&row[..count]);
+        let mut rest = [0.0; ROWS];
+        let lanes = row.first_chunk::<ROWS>().unwrap_or_else(|| {
+            rest[..row.len()].copy_from_slice(row);
+            &rest
+        });
         for (y, lanes) in y.iter_mut().zip(lanes.as_chunks().0) {
             *y = s.floats(lanes);
         }
@@ -384,7 +421,9 @@ fn store<S: Simd, const C: usize>(s: S, y: [Pair<S::Floats>; C], at: [usize; 2],
         for (y, lanes) in y.into_iter().zip(lanes.as_chunks_mut().0) {
             s.store_floats(y, lanes);
         }
-        let count = row.len().min(ROWS);
-        row[..count].copy_from_slice(&lanes[..count]);
+        match row.first_chunk_mut() {
+            Some(row) => *row = lanes,
+            None => row.copy_from_slice(&lanes[..row.len()]),
+        }
     }
 }

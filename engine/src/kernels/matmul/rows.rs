@@ -1,7 +1,7 @@
 //! Few columns: eight rows at a time, block by block, straight from the file's bytes.
 //!
-//! A block of each of eight rows gives eight vectors of partial sums, which one reduction turns into a vector with a
-//! lane per row. Eight rows are eight streams, too many for the hardware to foresee, so the eight rows that follow are
+//! Rows `r` and `r + 4` share a vector, half and half. A block of each of eight rows gives four vectors of partial sums,
+//! which one reduction turns into a vector with a lane per row. Eight rows are eight streams, too many for the hardware to foresee, so the eight rows that follow are
 //! prefetched meanwhile in the order in which they lie in memory.
 
 use super::{Column, Quantized, eight_rows};
@@ -52,18 +52,21 @@ fn dot32<S: Simd, F: Block32<N>, const N: usize>(
     for b in 0..x.qs.len() {
         ahead.prefetch(s, b);
         let blocks = rows.map(|row| &row[b]);
-        let codes = s.codes(&x.qs[b]);
-        let mut each = [s.splat_int(0); 8];
-        for (sum, block) in each.iter_mut().zip(blocks) {
-            *sum = add_dot(s, F::CODES, *sum, F::codes(s, block), codes, s.splat_int(ONE));
+        let codes = twice(s, &x.qs[b]);
+        let mut each = [s.splat_int(0); 4];
+        for (r, sum) in each.iter_mut().enumerate() {
+            let weights = F::codes(s, [blocks[r], blocks[r + 4]]);
+            *sum = add_dot(s, F::CODES, *sum, weights, codes, s.splat_int(ONE));
         }
         let (dx, sum) = (x.d[b], x.sums[b][0] as i32);
-        let i = s.sub_ints(s.sum_each(&each), s.splat_int(F::CODES.offset() * sum));
-        let scale = s.mul(F::scale_each(s, &blocks), s.splat_float(dx));
-        let mut term = s.mul(scale, s.to_floats(i));
-        if F::MIN {
-            term = s.add(term, s.mul(F::min_each(s, &blocks), s.splat_float(dx * sum as f32)));
-        }
+        let i = s.to_floats(s.sub_ints(s.sum_each(each), s.splat_int(F::CODES.offset() * sum)));
+        let column = s.splat_float(dx);
+        let term = if F::MIN {
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.add(s.mul(s.mul(scale, column), i), s.mul(min, s.splat_float(dx * sum as f32)))
+        } else {
+            s.mul(s.mul(F::scale_each(s, &blocks), column), i)
+        };
         y = s.add(y, term);
     }
     y
@@ -105,45 +108,109 @@ fn dot256<S: Simd, F: Block256<N>, const N: usize>(
     for b in 0..x.qs.len() {
         ahead.prefetch(s, b);
         let blocks = rows.map(|row| &row[b]);
-        let (mut each, mut minima) = ([s.splat_int(0); 8], [s.splat_int(0); 8]);
-        let sums = s.sums(&x.sums[b]);
-        for ((sum, minimum), block) in each.iter_mut().zip(&mut minima).zip(blocks) {
-            *sum = scaled_codes::<S, F, N>(s, block, &x.qs[b]);
-            *minimum = s.dot_scales(F::mins16(s, block), sums);
-            if !F::MIN {
-                *sum = s.sub_ints(*sum, s.mul_int(*minimum, F::CODES.offset()));
+        let (mut each, mut minima) = ([s.splat_int(0); 4], [s.splat_int(0); 4]);
+        let sums = run_sums::<S>(s, &x.sums[b], F::RUN);
+        for r in 0..4 {
+            let two = [blocks[r], blocks[r + 4]];
+            each[r] = scaled_codes::<S, F, N>(s, two, &x.qs[b]);
+            minima[r] = s.dot_scales(scale_list(s, two.map(F::mins), 0), sums[0]);
+            if F::RUN == 16 {
+                let more = s.dot_scales(scale_list(s, two.map(F::mins), 8), sums[1]);
+                minima[r] = s.add_ints(minima[r], more);
             }
         }
+        let (i, m) = (s.sum_each(each), s.sum_each(minima));
         let dx = s.splat_float(x.d[b]);
-        let mut term = s.mul(s.mul(F::scale_each(s, &blocks), dx), s.to_floats(s.sum_each(&each)));
-        if F::MIN {
-            let scale = s.mul(F::min_each(s, &blocks), dx);
-            term = s.sub(term, s.mul(scale, s.to_floats(s.sum_each(&minima))));
-        }
+        let term = if F::MIN {
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.sub(s.mul(s.mul(scale, dx), s.to_floats(i)), s.mul(s.mul(min, dx), s.to_floats(m)))
+        } else {
+            let i = s.sub_ints(i, s.mul_int(m, F::CODES.offset()));
+            s.mul(s.mul(F::scale_each(s, &blocks), dx), s.to_floats(i))
+        };
         y = s.add(y, term);
     }
     y
 }
 
-/// The products of the codes of a block, times the scales, in some order.
+/// The products of the codes of two blocks, times the scales, summed to 4 lanes each.
 #[inline(always)]
-fn scaled_codes<S: Simd, F: Block256<N>, const N: usize>(s: S, block: &[u8; N], x: &[i8; 256]) -> S::Ints {
-    let (codes, scales) = (F::codes(s, block), F::scales16(s, block));
+fn scaled_codes<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: [&[u8; N]; 2], x: &[i8; 256]) -> S::Ints {
+    let scales = blocks.map(F::scales);
+    let lists = [scale_list(s, scales, 0), scale_list(s, scales, 8)];
+    let x = x.as_chunks().0;
     let mut sum = s.splat_int(0);
-    for (j, x) in x.as_chunks().0.iter().enumerate() {
-        sum = add_dot(s, F::CODES, sum, codes[j], s.codes(x), s.scale(scales, j));
+    sum = add_quarter::<S, F, N, 0>(s, sum, blocks, &lists, &x[0]);
+    sum = add_quarter::<S, F, N, 1>(s, sum, blocks, &lists, &x[1]);
+    sum = add_quarter::<S, F, N, 2>(s, sum, blocks, &lists, &x[2]);
+    add_quarter::<S, F, N, 3>(s, sum, blocks, &lists, &x[3])
+}
+
+#[inline(always)]
+fn add_quarter<S: Simd, F: Block256<N>, const N: usize, const QUARTER: usize>(
+    s: S,
+    mut sum: S::Ints,
+    blocks: [&[u8; N]; 2],
+    scales: &[S::Scales; 2],
+    x: &[i8; 64],
+) -> S::Ints {
+    let codes = F::codes::<S, QUARTER>(s, blocks);
+    for (half, x) in x.as_chunks().0.iter().enumerate() {
+        let x = twice(s, x);
+        let codes = [codes[2 * half], codes[2 * half + 1]];
+        if F::RUN == 32 {
+            sum = add_dot(s, F::CODES, sum, codes, x, s.scale(scales[0], 2 * QUARTER + half));
+        } else {
+            for (i, (codes, x)) in codes.into_iter().zip(x).enumerate() {
+                let scale = s.scale(scales[QUARTER / 2], QUARTER % 2 * 4 + 2 * half + i);
+                sum = s.add_scaled(sum, s.partial_dot(s.partial(), codes, x), scale);
+            }
+        }
     }
     sum
 }
 
-/// `sum` plus the products of 32 codes, times a pair scale.
+/// Numbers `first..first + 8` of two lists.
 #[inline(always)]
-fn add_dot<S: Simd>(s: S, codes: Codes, sum: S::Ints, w: S::Bytes, x: S::Bytes, scale: S::Ints) -> S::Ints {
-    let partial = match codes {
-        Codes::Unsigned { .. } => s.partial_dot(s.partial(), w, x),
-        Codes::Signed => s.partial_signed(w, x),
-    };
-    s.add_scaled(sum, partial, scale)
+fn scale_list<S: Simd>(s: S, lists: [u128; 2], first: usize) -> S::Scales {
+    let [low, high] = lists.map(|list| (list >> (8 * first)) as u64);
+    s.scales(low, high)
+}
+
+/// The sums of activations in runs of 16: 0 to 7 and 8 to 15; or, in the first place, in runs of 32.
+#[inline(always)]
+fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [S::Scales; 2] {
+    let mut lists = [[0; 8]; 2];
+    if run == 16 {
+        lists.as_flattened_mut().copy_from_slice(sums);
+    } else {
+        for (sum, pair) in lists[0].iter_mut().zip(sums.as_chunks::<2>().0) {
+            *sum = pair[0] + pair[1];
+        }
+    }
+    [s.sums(&lists[0]), s.sums(&lists[1])]
+}
+
+/// `sum` plus the products of two times 32 codes, times a pair scale.
+#[inline(always)]
+fn add_dot<S: Simd>(s: S, kind: Codes, sum: S::Ints, w: [S::Bytes; 2], x: [S::Bytes; 2], scale: S::Ints) -> S::Ints {
+    match kind {
+        Codes::Unsigned { .. } => {
+            let partial = s.partial_dot(s.partial_dot(s.partial(), w[0], x[0]), w[1], x[1]);
+            s.add_scaled(sum, partial, scale)
+        }
+        Codes::Signed => {
+            let sum = s.add_scaled(sum, s.partial_signed(w[0], x[0]), scale);
+            s.add_scaled(sum, s.partial_signed(w[1], x[1]), scale)
+        }
+    }
+}
+
+/// The codes of activations for two rows: the first 16, then the others.
+#[inline(always)]
+fn twice<S: Simd>(s: S, codes: &[i8; 32]) -> [S::Bytes; 2] {
+    let halves = codes.as_chunks().0;
+    [s.twice_codes(&halves[0]), s.twice_codes(&halves[1])]
 }
 
 /// What is prefetched while eight rows are in work.
@@ -174,6 +241,8 @@ impl<'a> Ahead<'a> {
 fn store<S: Simd>(s: S, y: S::Floats, to: &mut [f32]) {
     let mut lanes = [0.0; 8];
     s.store_floats(y, &mut lanes);
-    let count = to.len().min(8);
-    to[..count].copy_from_slice(&lanes[..count]);
+    match to.first_chunk_mut() {
+        Some(to) => *to = lanes,
+        None => to.copy_from_slice(&lanes[..to.len()]),
+    }
 }
