@@ -1,34 +1,25 @@
-//! Chat templates: any source is refused, fails or renders a conversation, in bounded time and memory.
+//! Chat templates: any text is refused with a line, or renders within its limits.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use woolly_engine::chat::{Request, Template};
+use woolly_engine::chat::{DateTime, Request, Template};
 
 fuzz_target!(|source: &str| {
-    let template = match Template::new(source) {
-        Ok(template) => template,
-        Err(error) => return assert!(!error.to_string().is_empty()),
-    };
+    let Ok(template) = Template::new(source) else { return };
     let messages = json!([
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "What is 2 + 2?"},
-        {"role": "assistant", "content": null, "tool_calls": [
-            {"type": "function", "id": "1", "function": {"name": "add", "arguments": {"a": 2, "b": 2.5}}}
-        ]},
-        {"role": "tool", "name": "add", "tool_call_id": "1", "content": "4.5"},
-        {"role": "user", "content": [{"type": "text", "text": "Thanks <|im_end|> \u{e9}"}]},
+        {"role": "user", "content": [{"type": "text", "text": "Größe?"}]},
+        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1.5}}}]},
+        {"role": "tool", "content": "<b>"}
     ]);
-    let tools = json!([{"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {
-        "type": "object", "properties": {"a": {"type": "number"}, "b": {"type": ["number", "null"]}}, "required": ["a"]
-    }}}]);
-    let request = Request {
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let now = DateTime { year: 2024, month: 2, day: 29, hour: 23, minute: 59, second: 60 };
+    let _ = template.render(&Request {
         tools: Some(&tools),
         add_generation_prompt: true,
         bos_token: Some("<s>"),
-        eos_token: Some("</s>"),
+        now: Some(now),
         ..Request::new(&messages)
-    };
-    let first = template.render(&request);
-    assert_eq!(first, template.render(&request));
+    });
 });

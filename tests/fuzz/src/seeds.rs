@@ -9,7 +9,18 @@ use woolly_engine::quant::TensorType;
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     save(&corpus.join("gguf"), &gguf_files())?;
-    save(&corpus.join("template"), &TEMPLATES.map(|source| source.as_bytes().to_vec()))
+    save(&corpus.join("template"), &templates()?)
+}
+
+/// The templates and snippets whose output is compared with Jinja's.
+fn templates() -> std::io::Result<Vec<Vec<u8>>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/chat");
+    let snippets: Vec<String> = serde_json::from_str(&fs::read_to_string(folder.join("snippets.json"))?)?;
+    let mut all: Vec<Vec<u8>> = snippets.into_iter().map(String::into_bytes).collect();
+    for name in ["macros.jinja", "tools.jinja", "whitespace.jinja"] {
+        all.push(fs::read(folder.join(name))?);
+    }
+    Ok(all)
 }
 
 fn save(folder: &Path, inputs: &[Vec<u8>]) -> std::io::Result<()> {
@@ -47,14 +58,3 @@ fn gguf_files() -> Vec<Vec<u8>> {
     let split = split.tensor("a", &[1, 1, 1, 1], TensorType::F32, [0; 4]);
     [scalars, arrays, tensors, split, Writer::new()].map(Writer::finish).to_vec()
 }
-
-const TEMPLATES: [&str; 8] = [
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m.content|trim ~ '<|im_end|>' }}{% endfor %}",
-    "{{- bos_token }}{%- for m in messages[1:] if m.role != 'tool' -%}{{ loop.index0 }}{{ loop.last }}{% else %}x{% endfor %}",
-    "{% macro show(x, y=1) %}{{ x|tojson(indent=2) }}{{ y }}{% endmacro %}{{ show(tools) }}{{ show(messages, y=[1, -2.5]) }}",
-    "{% set ns = namespace(n=0) %}{% for m in messages|reverse %}{% set ns.n = ns.n + 1 %}{% if ns.n > 2 %}{% break %}{% endif %}{% endfor %}{{ ns.n }}",
-    "{% if tools is defined and tools is not none %}{{ tools[0].function.name.split('d')|join(',')|upper }}{% elif x %}{% endif %}",
-    "{% set a %}{{ eos_token * 3 }}{% endset %}{{ a.replace('s', 'tt').strip('<').startswith('/') }}{# no #}{% raw %}{{ }}{% endraw %}",
-    "{{ {'a': 1, 'b': [1, 2]}.items()|list }}{% for k, v in {'x': 2}|dictsort %}{{ '%s=%d'|format(k, v) }}{% endfor %}{{ range(3)|map('string')|list }}",
-    "{{ raise_exception('no') if messages|selectattr('role', 'equalto', 'x')|list|length else 7 // 2 ** 2 % 3 }}{{ 'a' in 'abc' }}",
-];
