@@ -1,11 +1,12 @@
 //! Text from a session: sample, decode, stop.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Error, Session};
-use crate::sampler::Sampler;
-use crate::tokenizer::Decoder;
+use crate::sampler::{Sampler, Vocabulary};
+use crate::tokenizer::{Decoder, Tokenizer};
 
 /// When a generation ends, besides the model's own end.
 #[derive(Debug, Clone, Default)]
@@ -149,5 +150,23 @@ impl Iterator for Generation<'_> {
             return None;
         }
         Some(self.step())
+    }
+}
+
+impl Vocabulary for Tokenizer {
+    fn len(&self) -> usize {
+        self.vocab_len()
+    }
+
+    fn piece(&self, id: u32) -> Cow<'_, [u8]> {
+        Cow::Owned(self.piece(id, true))
+    }
+
+    fn encode(&self, text: &[u8]) -> Vec<u32> {
+        self.encode(text, false, false)
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.is_end(id)
     }
 }
