@@ -135,7 +135,9 @@ fn read_piped(stdin: &mut impl std::io::BufRead) -> Result<Line> {
         let read = stdin.read_line(&mut text);
         let count = read.map_err(|cause| Error::io("read standard input", cause))?;
         if count == 0 {
-            return Ok(if length == 0 { Line::End } else { Line::Text(joined(&text)) });
+            // The newline that was put where one more line was expected.
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            return Ok(if length == 0 { Line::End } else { Line::Text(joined(text)) });
         }
         if text.ends_with('\n') {
             text.truncate(text.strip_suffix("\r\n").or(text.strip_suffix('\n')).map_or(text.len(), str::len));
