@@ -108,6 +108,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch_far(self, bytes: &[u8], offset: usize) {
+        let line = bytes.as_ptr().wrapping_add(offset);
+        avx2!(_mm_prefetch::<_MM_HINT_T1>(line.cast()))
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 32]) -> __m256i {
         avx2!(_mm256_loadu_si256(from.as_ptr().cast()))
     }

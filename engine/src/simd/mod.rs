@@ -150,6 +150,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside.
     fn prefetch(self, bytes: &[u8], offset: usize);
 
+    /// As [`Simd::prefetch`], into the second-level cache: for what is needed only after more than fits the first.
+    fn prefetch_far(self, bytes: &[u8], offset: usize);
+
     /// 32 bytes from memory.
     fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
 

@@ -40,6 +40,9 @@ impl Simd for Scalar {
     fn prefetch(self, _bytes: &[u8], _offset: usize) {}
 
     #[inline(always)]
+    fn prefetch_far(self, _bytes: &[u8], _offset: usize) {}
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 32]) -> [u8; 32] {
         *from
     }

