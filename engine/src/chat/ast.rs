@@ -108,7 +108,11 @@ pub(super) enum Link {
     Slice(Box<[Option<Expr>; 3]>),
     Call(Args),
     Filter(Arc<str>, Args),
-    Test { name: Arc<str>, args: Args, negated: bool },
+    Test {
+        name: Arc<str>,
+        args: Args,
+        negated: bool,
+    },
 }
 
 #[derive(Debug, Default)]

@@ -235,7 +235,8 @@ impl<'p> Machine<'p> {
 
     /// Remembers something to be emptied in the end.
     pub fn remember(&mut self, thing: Changeable) -> Outcome<()> {
-        if let (Some(Changeable::Scope(Scope(last))), Changeable::Scope(Scope(scope))) = (self.changeable.last(), &thing)
+        if let (Some(Changeable::Scope(Scope(last))), Changeable::Scope(Scope(scope))) =
+            (self.changeable.last(), &thing)
             && Rc::ptr_eq(last, scope)
         {
             return Ok(());
@@ -329,12 +330,7 @@ impl<'p> Machine<'p> {
         self.block(otherwise, scope)
     }
 
-    fn with_block(
-        &mut self,
-        assignments: &'p [(Target, Expr)],
-        body: &'p [Stmt],
-        scope: &Scope,
-    ) -> Outcome<Flow> {
+    fn with_block(&mut self, assignments: &'p [(Target, Expr)], body: &'p [Stmt], scope: &Scope) -> Outcome<Flow> {
         let inner = Scope::new(&self.meter, Some(scope))?;
         for (target, value) in assignments {
             let value = self.eval(value, scope)?;
@@ -347,7 +343,9 @@ impl<'p> Machine<'p> {
         match target {
             Target::Name(name) => scope.set(&self.meter, *name, value)?,
             Target::Attr(name, attr) => match scope.get(&self.meter, *name)? {
-                Some(Value::Namespace(dict)) => dict.set(&self.meter, Value::Text(Text::Literal(attr.clone())), value)?,
+                Some(Value::Namespace(dict)) => {
+                    dict.set(&self.meter, Value::Text(Text::Literal(attr.clone())), value)?
+                }
                 _ => return Err("only attributes of a namespace can be set".into()),
             },
             Target::Tuple(targets) => {

@@ -8,9 +8,9 @@ use super::eval::{CallArgs, Machine};
 use super::format::{printf, str_format};
 use super::lexer::is_space;
 use super::meter::{Builder, Outcome, Text, expected};
+use super::methods;
 use super::print::{JsonStyle, sort, text_of};
 use super::value::{Dict, Seq, SeqKind, Value, compare, describe, equal};
-use super::methods;
 
 /// A filter's implementation.
 pub(super) type Filter = fn(&mut Machine<'_>, Value, CallArgs) -> Outcome<Value>;
@@ -245,7 +245,9 @@ fn urlencode(machine: &mut Machine<'_>, value: Value, args: CallArgs) -> Outcome
     let mut out = Builder::new(&machine.meter)?;
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => out.push_char(byte as char)?,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => {
+                out.push_char(byte as char)?
+            }
             byte => out.push(&format!("%{byte:02X}"))?,
         }
     }

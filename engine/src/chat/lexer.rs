@@ -349,7 +349,8 @@ fn unescape(text: &str) -> Result<String, String> {
 fn code_point(chars: &mut core::str::Chars<'_>, digits: usize) -> Result<char, String> {
     let hex = chars.as_str().get(..digits).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
     let c = hex.and_then(|hex| char::from_u32(u32::from_str_radix(hex, 16).ok()?));
-    let c = c.ok_or_else(|| format!("a string has an escape that is not {digits} hexadecimal digits of a character"))?;
+    let c =
+        c.ok_or_else(|| format!("a string has an escape that is not {digits} hexadecimal digits of a character"))?;
     *chars = chars.as_str()[digits..].chars();
     Ok(c)
 }

@@ -13,10 +13,45 @@ use super::print::print;
 use super::value::{Dict, Seq, SeqKind, Value, describe, equal};
 
 const TEXT: [&str; 40] = [
-    "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index", "isalnum",
-    "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "isupper", "join", "ljust",
-    "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust",
-    "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "islower",
+    "isnumeric",
+    "isspace",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
     "zfill",
 ];
 const LIST: [&str; 9] = ["append", "clear", "copy", "count", "extend", "index", "insert", "pop", "reverse"];
@@ -150,7 +185,9 @@ fn change_dict(machine: &Machine<'_>, dict: &Rc<Dict>, name: &str, args: CallArg
         }
         ("update", others) => {
             others.iter().try_for_each(|other| update(machine, dict, other))?;
-            args.named.iter().try_for_each(|(name, value)| dict.set(meter, Value::Text(name.clone()), value.clone()))?;
+            args.named
+                .iter()
+                .try_for_each(|(name, value)| dict.set(meter, Value::Text(name.clone()), value.clone()))?;
             Ok(Value::None)
         }
         ("clear", []) => {
@@ -248,13 +285,9 @@ fn push(machine: &Machine<'_>, parts: &mut Vec<Value>, part: &str) -> Outcome<()
     Ok(())
 }
 
-fn split_spaces(
-    text: &str,
-    most: usize,
-    from_right: bool,
-    mut each: impl FnMut(&str) -> Outcome<()>,
-) -> Outcome<()> {
-    let trim = |text| if from_right { str::trim_end_matches(text, is_space) } else { str::trim_start_matches(text, is_space) };
+fn split_spaces(text: &str, most: usize, from_right: bool, mut each: impl FnMut(&str) -> Outcome<()>) -> Outcome<()> {
+    let trim =
+        |text| if from_right { str::trim_end_matches(text, is_space) } else { str::trim_start_matches(text, is_space) };
     let mut rest = trim(text);
     for _ in 0..most {
         let cut = if from_right { rest.rsplit_once(is_space) } else { rest.split_once(is_space) };

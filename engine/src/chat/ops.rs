@@ -102,7 +102,9 @@ fn integers(operator: Operator, a: i128, b: i128) -> Outcome<Value> {
         Operator::FloorDivide => {
             a.checked_div(b).map(|quotient| quotient - i128::from(a % b != 0 && (a % b < 0) != (b < 0)))
         }
-        Operator::Modulo => a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }),
+        Operator::Modulo => {
+            a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+        }
         Operator::Power if b < 0 => return floats(operator, a as f64, b as f64),
         Operator::Power => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
     };

@@ -142,7 +142,9 @@ impl JsonStyle {
             Value::Int(value) => out.push(&value.to_string()),
             Value::Float(value) => out.push(&json_float(*value)),
             Value::Text(text) => self.write_text(text, out),
-            Value::Seq(seq) if seq.kind != SeqKind::Generator => meter.deeper(|| self.write_seq(meter, seq, out, level)),
+            Value::Seq(seq) if seq.kind != SeqKind::Generator => {
+                meter.deeper(|| self.write_seq(meter, seq, out, level))
+            }
             Value::Dict(dict) => meter.deeper(|| self.write_dict(meter, dict, out, level)),
             other => Err(format!("a value of type {} cannot be written as JSON", other.type_name()).into()),
         }

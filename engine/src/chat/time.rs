@@ -5,7 +5,17 @@ use alloc::string::{String, ToString};
 
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -155,8 +165,14 @@ mod tests {
     #[test]
     fn directives_are_those_of_c() {
         let date = DateTime { year: 2024, month: 7, day: 4, hour: 15, minute: 5, second: 9 };
-        assert_eq!(date.format("%d %b %Y, %A %I:%M:%S %p (%j) %-d %e %y"), "04 Jul 2024, Thursday 03:05:09 PM (186) 4  4 24");
-        assert_eq!(date.format("%a|%B|%U|%W|%w|%u|%D|%R|%c"), "Thu|July|26|27|4|4|07/04/24|15:05|Thu Jul  4 15:05:09 2024");
+        assert_eq!(
+            date.format("%d %b %Y, %A %I:%M:%S %p (%j) %-d %e %y"),
+            "04 Jul 2024, Thursday 03:05:09 PM (186) 4  4 24"
+        );
+        assert_eq!(
+            date.format("%a|%B|%U|%W|%w|%u|%D|%R|%c"),
+            "Thu|July|26|27|4|4|07/04/24|15:05|Thu Jul  4 15:05:09 2024"
+        );
         assert_eq!(date.format("100%% %Q %"), "100% %Q %");
         let midnight = DateTime { hour: 0, ..date };
         assert_eq!(midnight.format("%I %-H %-B"), "12 0 July");

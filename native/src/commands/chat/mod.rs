@@ -84,7 +84,7 @@ impl<'a> Talk<'a> {
             session,
             interrupt: Interrupt::install()?,
             seed,
-            system: generation.system.clone(),
+            system: loaded.system(generation),
             messages: Vec::new(),
             last: None,
             answers: 0,
@@ -152,10 +152,9 @@ impl<'a> Talk<'a> {
         self.interrupt.clear();
         let args = &self.args.generation;
         let limits = Limits { max_tokens: args.max_tokens, stops: &args.stop, interrupt: &self.interrupt };
-        let tokenizer = self.loaded.model.tokenizer();
         let seed = self.seed.wrapping_add(self.answers);
         self.answers += 1;
-        let sampler = sampling::sampler(&args.sampling, seed, self.session.context(), tokenizer)?;
+        let sampler = sampling::sampler(&args.sampling, seed, self.session.context(), self.loaded)?;
         let mut generator = Generator { session: &mut self.session, sampler };
         let json = self.args.json;
         let answer = generator.answer(prompt, &limits, &mut |text| if json { Ok(()) } else { output::print(text) })?;
