@@ -12,7 +12,7 @@ use crate::cli::{Compute, Generation};
 use crate::error::{Error, Kind, Result};
 use crate::files::open_model;
 use crate::memory;
-use crate::output::size;
+use crate::output::{self, size};
 use crate::pool::Threads;
 use crate::store::{Advice, Source, Store};
 
@@ -91,6 +91,13 @@ impl Loaded {
         let mut options = *options;
         if options.context == 0 {
             options.context = memory::fitting_context(&self.model, &options);
+        }
+        let trained = self.model.spec().context;
+        if options.context > trained {
+            let asked = options.context;
+            output::note(format_args!(
+                "the model was trained for {trained} tokens of context; beyond, up to {asked}, it may ramble"
+            ));
         }
         self.check_memory(&options)?;
         debug!(threads, level = %options.level, context = options.context, "starting a session");
