@@ -7,6 +7,7 @@ pub mod random_model;
 pub mod recipes;
 pub mod run;
 pub mod threads;
+pub mod vocabulary;
 
 /// The README's examples are tests too.
 #[doc = include_str!("../../README.md")]

@@ -105,10 +105,10 @@ fn greedy_continuations_agree_until_a_near_tie() {
 #[ignore = "needs the real models: cargo xtask test"]
 fn one_answer() {
     for case in cases() {
-        let tokens = &ids(&case.recorded["tokens"])[..40];
+        let tokens = &ids(&case.recorded["tokens"])[..24];
         let plain = logits(&case.model, tokens, Way::PLAIN, KvType::F16);
         for level in levels() {
-            for (threads, chunk) in [(1, 1), (2, 7), (1, 32), (2, usize::MAX)] {
+            for (threads, chunk) in [(1, 1), (2, 7), (2, usize::MAX)] {
                 let way = Way { level, threads, chunk };
                 let found = logits(&case.model, tokens, way, KvType::F16);
                 let same = plain.iter().zip(&found).all(|(a, b)| a.to_bits() == b.to_bits());

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Renders chat templates with Jinja as the transformers library sets it up (needs: pip install jinja2).
 
-    chat_golden.py                    writes tests/fixtures/chat/expected.json for the templates of that folder
+    chat_golden.py                    writes tests/fixtures/chat/expected.json for the templates of that folder,
+                                      and snippets_expected.json for its snippets
     chat_golden.py FOLDER OUT.json    writes the same for all *.jinja of another folder, with their sources;
                                       WOOLLY_CHAT_CASES=OUT.json cargo test -p woolly-tests --test chat then compares
 """
@@ -52,6 +53,8 @@ def environment():
     )
     env.filters["tojson"] = tojson
     env.filters["from_json"] = json.loads
+    # "safe" marks a text as HTML, and what is added to it is then escaped; a prompt is not HTML.
+    env.filters["safe"] = lambda value: value
     env.globals["raise_exception"] = raise_exception
     env.globals["strftime_now"] = NOW.strftime
     return env
@@ -74,6 +77,14 @@ def render(template, conversation, tools):
         return {"error": f"{type(error).__name__}: {error}"}
 
 
+def render_snippet(env, snippet):
+    try:
+        template = env.from_string(snippet)
+    except jinja2.TemplateSyntaxError as error:
+        return {"error": f"syntax: {error}"}
+    return render(template, {"messages": []}, None)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FIXTURES
     out = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else FIXTURES / "expected.json"
@@ -94,6 +105,11 @@ def main():
             case["source"] = source
         cases.append(case)
     out.write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n")
+    if folder == FIXTURES:
+        snippets = json.loads((FIXTURES / "snippets.json").read_text())
+        expected = [render_snippet(env, snippet) for snippet in snippets]
+        text = json.dumps(expected, ensure_ascii=False, indent=1) + "\n"
+        (FIXTURES / "snippets_expected.json").write_text(text)
 
 
 main()

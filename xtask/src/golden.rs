@@ -4,6 +4,7 @@
 //! - `real/NAME.json`: for a real model, the tokens of the prose; at every position the likeliest tokens with their log
 //!   probabilities from the same weights in f32 (full logits would be 60 to 300 MB); the divergence of the reference's
 //!   own quantized arithmetic from that; and greedy continuations with the margin of each choice.
+//! - `tokenizer/NAME.gguf`: parts of real vocabularies with texts and their tokens.
 
 use crate::Outcome;
 use crate::logits::{Logits, log_softmax};
@@ -40,6 +41,8 @@ pub fn run() -> Outcome {
         let json = real_model(&reference, &reference.model(model.file))?;
         write(&fixtures().join("real").join(model.name).with_extension("json"), json.as_bytes())?;
     }
+    let mut vocabularies = cargo(&["run", "-q", "-p", "woolly-tests", "--bin", "write_vocabularies", "--"]);
+    print!("{}", output(vocabularies.arg(reference.folder()).arg(fixtures().join("tokenizer")))?);
     Ok(())
 }
 

@@ -44,6 +44,10 @@ impl Reference {
         Ok(Self { folder })
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn model(&self, file: &str) -> PathBuf {
         self.folder.join("models").join(file)
     }

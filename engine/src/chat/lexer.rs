@@ -253,10 +253,11 @@ impl<'s> Lexer<'s> {
         }
         let length = decimal_len(rest, self.source[..self.at].ends_with('.'));
         let digits = rest[..length].replace('_', "");
+        let is_octal_like = digits.len() > 1 && digits.starts_with('0') && digits.bytes().any(|b| b != b'0');
         let token = if digits.contains(['.', 'e', 'E']) {
             digits.parse().map(Token::Float).ok()
         } else {
-            digits.parse().map(Token::Int).ok()
+            digits.parse().map(Token::Int).ok().filter(|_| !is_octal_like)
         };
         let Some(token) = token else { return bad(&rest[..length]) };
         self.push(token);

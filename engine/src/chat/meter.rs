@@ -13,7 +13,7 @@ use core::cell::Cell;
 use core::ops::Deref;
 
 /// Steps of a render; a real one takes some hundred per message.
-const WORK: u64 = 20_000_000;
+const WORK: u64 = 5_000_000;
 /// Steps more for each byte of the request.
 const WORK_PER_BYTE: u64 = 64;
 /// Bytes that a render may hold at once.

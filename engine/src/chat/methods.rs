@@ -5,7 +5,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::eval::{CallArgs, Changeable, LoopState, Machine};
-use super::filters::{format_method, to_index, to_len};
+use super::filters::{to_index, to_len};
+use super::format::str_format;
 use super::functions::update;
 use super::lexer::is_space;
 use super::meter::{Builder, Outcome, Text, expected};
@@ -220,7 +221,7 @@ fn text_method(machine: &mut Machine<'_>, text: &Text, name: &str, args: CallArg
         "replace" => replace(machine, text, args),
         "removeprefix" | "removesuffix" => remove(machine, text, name, args),
         "join" => join(machine, text, args),
-        "format" => format_method(machine, text, &args),
+        "format" => Ok(Value::Text(str_format(machine, text, &args)?)),
         "center" | "ljust" | "rjust" | "zfill" => pad(machine, text, name, args),
         "expandtabs" => expand_tabs(machine, text, args),
         "capitalize" | "casefold" | "lower" | "swapcase" | "title" | "upper" => {
@@ -332,25 +333,26 @@ fn partition(machine: &Machine<'_>, text: &str, from_right: bool, args: CallArgs
     Value::tuple(&machine.meter, parts)
 }
 
-/// The part of a text between two character indices, and the first one.
-fn window(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<(&str, usize)> {
+/// The part of a text between two character indices, and the first one; none if that lies beyond the end.
+fn window(text: &str, start: Option<Value>, end: Option<Value>) -> Outcome<Option<(&str, usize)>> {
     let length = text.chars().count();
     let start = given(start).map_or(Ok(0), |start| place(&start, length))?;
     let end = given(end).map_or(Ok(length), |end| place(&end, length))?;
     let byte = |index: usize| text.char_indices().nth(index).map_or(text.len(), |(i, _)| i);
-    Ok((text.get(byte(start)..byte(end)).unwrap_or(""), start))
+    Ok(text.get(byte(start)..byte(end)).filter(|_| start <= length).map(|part| (part, start)))
 }
 
 /// `startswith` and `endswith`, of a string or any string of a tuple.
 fn borders(machine: &Machine<'_>, text: &str, start: bool, args: CallArgs) -> Outcome<Value> {
     let [part, from, to] = args.bind("startswith", ["prefix", "start", "end"])?;
-    let (text, _) = window(text, from, to)?;
+    let Some((text, _)) = window(text, from, to)? else { return Ok(Value::Bool(false)) };
     let parts = match part {
         Some(Value::Seq(parts)) if parts.kind == SeqKind::Tuple => parts,
         part => Seq::new(&machine.meter, SeqKind::Tuple, Vec::from([Value::Text(to_text(part)?)]))?,
     };
     for part in parts.iter() {
         let part = to_text(Some(part))?;
+        machine.meter.steps(1)?;
         if if start { text.starts_with(&*part) } else { text.ends_with(&*part) } {
             return Ok(Value::Bool(true));
         }
@@ -361,13 +363,14 @@ fn borders(machine: &Machine<'_>, text: &str, start: bool, args: CallArgs) -> Ou
 fn find(text: &str, name: &str, args: CallArgs) -> Outcome<Value> {
     let [part, from, to] = args.bind(name, ["sub", "start", "end"])?;
     let part = to_text(part)?;
-    let (text, start) = window(text, from, to)?;
+    let window = window(text, from, to)?;
     if name == "count" {
-        return Ok(Value::Int(text.matches(&*part).count() as i128));
+        return Ok(Value::Int(window.map_or(0, |(text, _)| text.matches(&*part).count()) as i128));
     }
-    let found = if name.starts_with('r') { text.rfind(&*part) } else { text.find(&*part) };
+    let find = |text: &str| if name.starts_with('r') { text.rfind(&*part) } else { text.find(&*part) };
+    let found = window.and_then(|(text, start)| Some(start + text[..find(text)?].chars().count()));
     match found {
-        Some(at) => Ok(Value::Int((start + text[..at].chars().count()) as i128)),
+        Some(at) => Ok(Value::Int(at as i128)),
         None if name.ends_with("index") => Err("index of a part that is not in the string".into()),
         None => Ok(Value::Int(-1)),
     }

@@ -4,8 +4,6 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use crate::math;
-
 use super::ast::{Comparison, Operator};
 use super::format::printf;
 use super::meter::{Builder, Meter, Outcome, expected};
@@ -126,7 +124,7 @@ fn floats(operator: Operator, a: f64, b: f64) -> Outcome<Value> {
             let rest = a % b;
             if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
         }
-        Operator::Power => math::pow(a, b),
+        Operator::Power => libm::pow(a, b),
     }))
 }
 

@@ -114,10 +114,10 @@ pub fn quantize<S: Simd>(s: S, kind: Activation, x: &[f32], qs: &mut [i8], d: &m
     }
 }
 
-/// Blocks of `LEN` with `SUMS` sums each. Plain loops, which vectorize for the level that they are inlined into.
+/// Blocks of `LEN` with `SUMS` sums each. The plain loops vectorize for the level that they are inlined into.
 #[inline(always)]
 fn blocks<S: Simd, const LEN: usize, const SUMS: usize>(
-    _: S,
+    s: S,
     x: &[f32],
     qs: &mut [i8],
     d: &mut [f32],
@@ -127,11 +127,22 @@ fn blocks<S: Simd, const LEN: usize, const SUMS: usize>(
     for (((x, qs), d), sums) in x.iter().zip(qs).zip(d).zip(sums) {
         let (scale, inverse) = scales(x);
         *d = scale;
-        for (q, &x) in qs.iter_mut().zip(x) {
-            *q = round(x, inverse);
+        if inverse == 0.0 {
+            (*qs, *sums) = ([0; LEN], [0; SUMS]);
+            continue;
         }
-        for (sum, qs) in sums.iter_mut().zip(qs.chunks_exact(LEN / SUMS)) {
-            *sum = qs.iter().map(|&q| q as i16).sum();
+        let inverse = s.splat_float(inverse);
+        *sums = [0; SUMS];
+        for (i, (x, qs)) in x.as_chunks::<32>().0.iter().zip(qs.as_chunks_mut().0).enumerate() {
+            let mut scaled = [inverse; 4];
+            for (scaled, x) in scaled.iter_mut().zip(x.as_chunks().0) {
+                *scaled = s.mul(s.floats(x), inverse);
+            }
+            let codes = s.round(scaled);
+            s.store_codes(codes, qs);
+            for (half, sum) in s.sum_codes(codes).into_iter().enumerate() {
+                sums[(32 * i + 16 * half) * SUMS / LEN] += sum;
+            }
         }
     }
 }
@@ -150,12 +161,4 @@ fn scales(x: &[f32]) -> (f32, f32) {
     } else {
         (max / 127.0, 127.0 / max)
     }
-}
-
-/// `x * inverse` to the nearest integer, half to even; 0 where `inverse` is.
-#[inline(always)]
-fn round(x: f32, inverse: f32) -> i8 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: the sum has the integer in its low bits
-    let x = if inverse == 0.0 { 0.0 } else { x };
-    (x * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i8
 }

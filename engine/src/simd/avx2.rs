@@ -164,6 +164,24 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sum_codes(self, codes: __m256i) -> [i16; 2] {
+        avx2!({
+            // Shifted by 128 to be unsigned; each 8 bytes give one sum.
+            let shifted = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+            let eights = _mm256_sad_epu8(shifted, _mm256_setzero_si256());
+            let sums = _mm256_add_epi32(eights, _mm256_shuffle_epi32::<0b01_00_11_10>(eights));
+            let low = _mm_cvtsi128_si32(_mm256_castsi256_si128(sums));
+            let high = _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(sums));
+            [(low - 128 * 16) as i16, (high - 128 * 16) as i16]
+        })
+    }
+
+    #[inline(always)]
+    fn store_codes(self, codes: __m256i, to: &mut [i8; 32]) {
+        avx2!(_mm256_storeu_si256(to.as_mut_ptr().cast(), codes))
+    }
+
+    #[inline(always)]
     fn and(self, a: __m256i, b: __m256i) -> __m256i {
         avx2!(_mm256_and_si256(a, b))
     }
@@ -354,6 +372,17 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn splat_float(self, value: f32) -> __m256 {
         avx2!(_mm256_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn round(self, [a, b, c, d]: [__m256; 4]) -> __m256i {
+        avx2!({
+            let low = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+            let high = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+            // Packing works inside the halves, and so leaves groups of four codes in the order 0 2 4 6, 1 3 5 7.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order)
+        })
     }
 
     #[inline(always)]

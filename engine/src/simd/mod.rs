@@ -177,6 +177,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Stores 32 bytes.
     fn store(self, bytes: Self::Bytes, to: &mut [u8; 32]);
 
+    /// The sums of the codes of each half.
+    fn sum_codes(self, codes: Self::Bytes) -> [i16; 2];
+
+    /// Stores 32 codes.
+    fn store_codes(self, codes: Self::Bytes, to: &mut [i8; 32]);
+
     /// Bitwise and.
     fn and(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
@@ -273,6 +279,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// `value` 8 times.
     fn splat_float(self, value: f32) -> Self::Floats;
+
+    /// 32 numbers of magnitude up to 127 as codes, rounded to nearest, half to even.
+    fn round(self, floats: [Self::Floats; 4]) -> Self::Bytes;
 
     /// Sum.
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;

@@ -87,6 +87,16 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn sum_codes(self, codes: [u8; 32]) -> [i16; 2] {
+        from_fn(|half| codes[16 * half..][..16].iter().map(|&code| code as i8 as i16).sum())
+    }
+
+    #[inline(always)]
+    fn store_codes(self, codes: [u8; 32], to: &mut [i8; 32]) {
+        *to = codes.map(|code| code as i8);
+    }
+
+    #[inline(always)]
     fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         from_fn(|i| a[i] & b[i])
     }
@@ -248,6 +258,12 @@ impl Simd for Scalar {
     #[inline(always)]
     fn splat_float(self, value: f32) -> [f32; 8] {
         [value; 8]
+    }
+
+    #[inline(always)]
+    fn round(self, floats: [[f32; 8]; 4]) -> [u8; 32] {
+        const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: the sum has the integer in its low bits
+        from_fn(|i| (floats[i / 8][i % 8] + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as u8)
     }
 
     #[inline(always)]

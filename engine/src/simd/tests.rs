@@ -78,6 +78,11 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     ] {
         results.push((name, of_bytes(s, value)));
     }
+    let sums = s.sum_codes(s.bytes(&i.x.map(|x| x as u8)));
+    results.push(("sum_codes", sums.iter().map(|&sum| sum as u32).collect()));
+    let mut codes = [0; 32];
+    s.store_codes(a, &mut codes);
+    results.push(("store_codes", codes.iter().map(|&code| code as u32).collect()));
     for value in s.spread_bits(first(&i.a), first(&i.b)) {
         results.push(("spread_bits", of_bytes(s, value)));
     }
@@ -139,6 +144,9 @@ fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
 
 fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     let (a, b) = (s.floats(&i.floats), s.f32s(&i.a));
+    let small = s.mul(s.floats(&from_fn(|j| i.x[j] as f32)), s.splat_float(0.5));
+    results
+        .push(("round", of_bytes(s, s.round([small, s.add(small, small), s.splat_float(2.5), s.sub(small, small)]))));
     let words = i.ints.map(|int| int as u32);
     let [low, high] = s.half_pairs(words);
     for (name, value) in [

@@ -8,7 +8,19 @@ use woolly_engine::quant::TensorType;
 
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    save(&corpus.join("gguf"), &gguf_files())
+    save(&corpus.join("gguf"), &gguf_files())?;
+    save(&corpus.join("template"), &templates()?)
+}
+
+/// The templates and snippets whose output is compared with Jinja's.
+fn templates() -> std::io::Result<Vec<Vec<u8>>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/chat");
+    let snippets: Vec<String> = serde_json::from_str(&fs::read_to_string(folder.join("snippets.json"))?)?;
+    let mut all: Vec<Vec<u8>> = snippets.into_iter().map(String::into_bytes).collect();
+    for name in ["macros.jinja", "tools.jinja", "whitespace.jinja"] {
+        all.push(fs::read(folder.join(name))?);
+    }
+    Ok(all)
 }
 
 fn save(folder: &Path, inputs: &[Vec<u8>]) -> std::io::Result<()> {

@@ -34,6 +34,7 @@ pub(super) struct Panels32<'a, 'o, F, const N: usize> {
 
 /// A block of 32 of 16 rows.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 struct Block32Rows {
     codes: [Pair<[u8; 32]>; 8],
     scale: Pair<[f32; 8]>,
@@ -175,6 +176,7 @@ pub(super) struct Panels256<'a, 'o, F, const N: usize> {
 
 /// A block of 256 of 16 rows.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 struct Block256Rows {
     codes: [Pair<[u8; 32]>; 64],
     /// Pair scales of 16 or, the first 8 of them, 32 elements each.

@@ -1,9 +1,12 @@
-use super::{super::unicode::Categories, *};
+use super::{
+    super::unicode::{category, classify},
+    *,
+};
 use alloc::{string::String, string::ToString, vec::Vec};
 
 /// The pieces a text is cut into.
 fn pieces(pattern: &str, text: &str) -> Vec<String> {
-    let chars = Categories::new().classify(text.as_bytes());
+    let chars = classify(text.as_bytes());
     let mut rest = text.chars();
     let mut pieces = Vec::new();
     Pattern::new(pattern).split(&chars, |len| pieces.push(rest.by_ref().take(len).collect()));
@@ -79,10 +82,9 @@ fn category_l_in_ascii_is_the_letters() {
 /// In ASCII each character but the spaces and controls belongs to exactly one of the categories, as beyond it.
 #[test]
 fn categories_agree_with_the_table_in_ascii() {
-    let categories = Categories::new();
     for code in 0..128u8 {
         let text = [code];
-        for (name, category) in [
+        for (name, of) in [
             ("L", Category::Letter),
             ("N", Category::Number),
             ("M", Category::Mark),
@@ -90,11 +92,7 @@ fn categories_agree_with_the_table_in_ascii() {
             ("S", Category::Symbol),
         ] {
             let class = &Pattern::new(&alloc::format!("\\p{{{name}}}")).classes[0];
-            assert_eq!(
-                class.has(categories.classify(&text)[0]),
-                categories.of(code.into()) == category,
-                "{code} {name}"
-            );
+            assert_eq!(class.has(classify(&text)[0]), category(code.into()) == of, "{code} {name}");
         }
     }
 }
@@ -108,7 +106,7 @@ pub(in super::super) fn work_per_char(pattern: &Pattern, chars: &[Char]) -> usiz
 
 #[test]
 fn a_run_that_fails_at_every_length_is_not_tried_again() {
-    let spaces = Categories::new().classify((" ".repeat(1 << 16) + "x").as_bytes());
+    let spaces = classify((" ".repeat(1 << 16) + "x").as_bytes());
     for pattern in ["\\s+$", "\\s*[\\r\\n]+", "\\s+(?!\\S)", "(\\s*\\n|\\s+y)z"] {
         assert!(work_per_char(&Pattern::new(pattern), &spaces) < 10, "{pattern}");
     }

@@ -7,7 +7,7 @@
 
 use super::{
     pattern::Pattern,
-    unicode::{Categories, Category, Char},
+    unicode::{Category, Char, classify},
 };
 use alloc::{vec, vec::Vec};
 use core::fmt;
@@ -343,7 +343,6 @@ impl fmt::Display for Names {
 pub(super) struct Splitter {
     /// The expressions of the steps; `None` cuts at thousands.
     steps: Vec<Option<Pattern>>,
-    categories: Categories,
 }
 
 impl Splitter {
@@ -352,12 +351,12 @@ impl Splitter {
             Match(expression) => Some(Pattern::new(expression)),
             Thousands => None,
         };
-        Self { steps: rule.steps.iter().map(compile).collect(), categories: Categories::new() }
+        Self { steps: rule.steps.iter().map(compile).collect() }
     }
 
     /// Cuts a repaired text into words and gives each of them to `word`.
     pub fn split<'t>(&self, text: &'t [u8], mut word: impl FnMut(&'t [u8])) {
-        let chars = self.categories.classify(text);
+        let chars = classify(text);
         let mut pieces = vec![chars.len()];
         for step in &self.steps {
             let (mut rest, mut cut) = (chars.as_slice(), Vec::with_capacity(pieces.len()));

@@ -216,7 +216,7 @@ fn names_are_unique_and_lead_to_their_rows() {
 #[test]
 fn thousands_are_counted_from_the_end() {
     let pieces = |text: &str| {
-        let (chars, mut lens) = (Categories::new().classify(text.as_bytes()), Vec::new());
+        let (chars, mut lens) = (classify(text.as_bytes()), Vec::new());
         split_thousands(&chars, |len| lens.push(len));
         lens
     };
@@ -237,9 +237,8 @@ fn no_rule_takes_more_than_linear_time() {
     let expressions: BTreeSet<&str> =
         steps.filter_map(|step| if let Match(text) = step { Some(*text) } else { None }).collect();
     let patterns: Vec<_> = expressions.into_iter().map(Pattern::new).collect();
-    let categories = Categories::new();
     for (unit, end) in units.iter().flat_map(|unit| ["", "x", "\n", " "].map(|end| (unit, end))) {
-        let chars = categories.classify((unit.repeat(1 << 12) + end).as_bytes());
+        let chars = classify((unit.repeat(1 << 12) + end).as_bytes());
         for pattern in &patterns {
             let work = work_per_char(pattern, &chars);
             // 24 is the most there is, for the rule with runs of 512 characters.

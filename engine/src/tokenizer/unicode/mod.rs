@@ -35,50 +35,60 @@ pub(super) struct Char {
     pub bytes: u8,
 }
 
-const PAGE: usize = 256;
+/// For each run of [`table::RUNS`], its first code point times 8, plus its category.
+static STARTS: [u32; table::RUNS.len()] = starts();
 
-/// The categories of all code points, unpacked from [`table::RUNS`] into pages; equal neighbours share one.
-#[derive(Clone, Debug)]
-pub(super) struct Categories {
-    pages: Vec<[Category; PAGE]>,
-    index: Vec<u16>,
+const fn starts() -> [u32; table::RUNS.len()] {
+    let mut starts = [0; table::RUNS.len()];
+    let (mut code, mut run) = (0, 0);
+    while run < starts.len() {
+        starts[run] = code << 3 | (table::RUNS[run] & 7) as u32;
+        code += (table::RUNS[run] >> 3) as u32;
+        run += 1;
+    }
+    starts
 }
 
-impl Categories {
-    pub fn new() -> Self {
-        let mut codes = table::RUNS.iter().flat_map(|&run| {
-            let category = Category::ALL[usize::from(run & 7)];
-            core::iter::repeat_n(category, usize::from(run >> 3))
-        });
-        let mut pages: Vec<[Category; PAGE]> = Vec::new();
-        let mut index = Vec::new();
-        for _ in 0..=0x10FFFF / PAGE {
-            let page = core::array::from_fn(|_| codes.next().unwrap_or(Category::Other));
-            if pages.last() != Some(&page) {
-                pages.push(page);
-            }
-            index.push(pages.len() as u16 - 1);
-        }
-        Self { pages, index }
-    }
+/// Code points are looked up in pages of so many.
+const PAGE: usize = 512;
 
-    pub fn of(&self, code: u32) -> Category {
-        let page = self.index.get(code as usize / PAGE);
-        page.map_or(Category::Other, |&page| self.pages[usize::from(page)][code as usize % PAGE])
-    }
+/// For each page, the run that its first code point belongs to; one more for the end.
+static PAGES: [u16; 0x110000 / PAGE + 1] = pages();
 
-    /// The characters of a text that [`repair`] has seen.
-    pub fn classify(&self, text: &[u8]) -> Vec<Char> {
-        let mut chars = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (code, bytes) = decode(rest);
-            let code = if is_wide_space(code) { 0x0B } else { code };
-            chars.push(Char { code, category: self.of(code), bytes: bytes as u8 });
-            rest = &rest[bytes..];
+const fn pages() -> [u16; 0x110000 / PAGE + 1] {
+    let starts = starts();
+    let mut pages = [0; 0x110000 / PAGE + 1];
+    let (mut page, mut run) = (0, 0);
+    while page < pages.len() {
+        while run + 1 < starts.len() && (starts[run + 1] >> 3) as usize <= page * PAGE {
+            run += 1;
         }
-        chars
+        pages[page] = run as u16;
+        page += 1;
     }
+    pages
+}
+
+/// The category of a code point.
+pub(super) fn category(code: u32) -> Category {
+    let page = code as usize / PAGE;
+    let Some(&[first, last]) = PAGES.get(page..page + 2) else { return Category::Other };
+    let runs = &STARTS[usize::from(first)..=usize::from(last)];
+    let run = runs.partition_point(|start| start >> 3 <= code) - 1;
+    Category::ALL[(runs[run] & 7) as usize]
+}
+
+/// The characters of a text that [`repair`] has seen.
+pub(super) fn classify(text: &[u8]) -> Vec<Char> {
+    let mut chars = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (code, bytes) = decode(rest);
+        let code = if is_wide_space(code) { 0x0B } else { code };
+        chars.push(Char { code, category: category(code), bytes: bytes as u8 });
+        rest = &rest[bytes..];
+    }
+    chars
 }
 
 fn is_wide_space(code: u32) -> bool {
@@ -172,9 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn a_look_up_finds_what_the_table_says() {
+        let runs = table::RUNS.iter().flat_map(|&run| core::iter::repeat_n(run & 7, usize::from(run >> 3)));
+        for (code, expected) in (0..).zip(runs) {
+            assert_eq!(category(code) as u16, expected, "U+{code:04X}");
+        }
+    }
+
+    #[test]
     fn categories_of_known_characters() {
-        let categories = Categories::new();
-        let of = |letter: char| categories.of(letter as u32);
         for (letters, category) in [
             ("aZéßЖ中あกﬁ𝔸", Category::Letter),
             ("09²½Ⅷ٣", Category::Number),
@@ -184,10 +200,10 @@ mod tests {
             (" \n\u{200b}\u{ad}\u{378}\u{e000}", Category::Other),
         ] {
             for letter in letters.chars() {
-                assert_eq!(of(letter), category, "{letter:?}");
+                assert_eq!(super::category(letter as u32), category, "{letter:?}");
             }
         }
-        assert_eq!(categories.of(0x110000), Category::Other);
+        assert_eq!(category(0x110000), Category::Other);
     }
 
     #[test]
@@ -202,7 +218,7 @@ mod tests {
 
     #[test]
     fn white_space_beyond_ascii_looks_like_a_vertical_tab() {
-        let chars = Categories::new().classify("\u{3000}x\u{a0}".as_bytes());
+        let chars = classify("\u{3000}x\u{a0}".as_bytes());
         assert_eq!(chars.iter().map(|c| (c.code, c.bytes)).collect::<Vec<_>>(), [(0x0B, 3), (120, 1), (0x0B, 2)]);
     }
 
