@@ -8,13 +8,13 @@ use woolly_engine::gguf::{Gguf, Value};
 use woolly_engine::session::{Model, Options, Session};
 use woolly_engine::simd::Level;
 
-use crate::cli::Compute;
+use crate::cli::{Compute, Generation};
 use crate::error::{Error, Kind, Result};
 use crate::files::open_model;
 use crate::memory;
-use crate::output::size;
+use crate::output::{self, size};
 use crate::pool::Threads;
-use crate::store::{Source, Store};
+use crate::store::{Advice, Source, Store};
 
 /// An opened model file.
 pub struct Opened {
@@ -24,17 +24,20 @@ pub struct Opened {
     pub paths: Vec<PathBuf>,
     /// What is in it.
     pub gguf: Gguf,
+    /// How the catalogue advises to run it.
+    pub advice: Option<Advice>,
 }
 
 /// Opens the model that `name` means (the default one where there is none), fetching it first where need be.
 pub fn open(name: Option<&str>, offline: bool) -> Result<Opened> {
     let source: Source = name.map(str::parse).transpose()?.unwrap_or_default();
-    let paths = Store::open(offline)?.resolve(&source)?;
+    let store = Store::open(offline)?;
+    let paths = store.resolve(&source)?;
     info!(%source, files = paths.len(), "opening {}", paths[0].display());
     let parts = open_model(&paths)?;
     let name = paths[0].display().to_string();
     let gguf = Gguf::open(parts).map_err(|cause| unusable(&name).because(cause))?;
-    Ok(Opened { name, paths, gguf })
+    Ok(Opened { name, paths, gguf, advice: store.advice(&source) })
 }
 
 /// A model that is ready to run.
@@ -43,13 +46,15 @@ pub struct Loaded {
     pub name: String,
     /// The model.
     pub model: Arc<Model>,
+    /// How the catalogue advises to run it.
+    pub advice: Option<Advice>,
 }
 
 /// Opens and checks a model.
 pub fn load(name: Option<&str>, offline: bool) -> Result<Loaded> {
-    let Opened { name, gguf, .. } = open(name, offline)?;
+    let Opened { name, gguf, advice, .. } = open(name, offline)?;
     let model = Model::load(gguf).map_err(|cause| unusable(&name).because(cause))?;
-    Ok(Loaded { name, model: Arc::new(model) })
+    Ok(Loaded { name, model: Arc::new(model), advice })
 }
 
 /// The error of a model file that cannot be used, still without its cause.
@@ -58,6 +63,12 @@ pub fn unusable(name: &str) -> Error {
 }
 
 impl Loaded {
+    /// The system prompt: the user's, else the advised one, unless the text is raw.
+    pub fn system(&self, args: &Generation) -> Option<String> {
+        let advised = || self.advice.filter(|_| !args.raw)?.system.map(str::to_string);
+        args.system.clone().or_else(advised)
+    }
+
     /// What the model is called: by itself, else by its file.
     pub fn title(&self) -> String {
         let own = self.model.gguf().metadata().get("general.name").and_then(Value::as_str);
@@ -80,6 +91,13 @@ impl Loaded {
         let mut options = *options;
         if options.context == 0 {
             options.context = memory::fitting_context(&self.model, &options);
+        }
+        let trained = self.model.spec().context;
+        if options.context > trained {
+            let asked = options.context;
+            output::note(format_args!(
+                "the model was trained for {trained} tokens of context; beyond, up to {asked}, it may ramble"
+            ));
         }
         self.check_memory(&options)?;
         debug!(threads, level = %options.level, context = options.context, "starting a session");

@@ -48,5 +48,6 @@ fn start_log(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colours).init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colours);
+    if verbose < 2 { log.without_time().with_target(false).init() } else { log.init() }
 }

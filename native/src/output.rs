@@ -84,7 +84,7 @@ pub fn size(bytes: u64) -> String {
 
 /// The error of a failed write to stdout.
 pub fn write_error(cause: io::Error) -> Error {
-    Error::io("write to standard output", cause)
+    Error::other("cannot write to standard output").because(cause)
 }
 
 /// A file with the permissions of any new file: the default of temporary ones is to be private.

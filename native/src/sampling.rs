@@ -1,10 +1,11 @@
 //! From the options of the command line to the engine's sampler.
 
 use woolly_engine::sampler::{Params, Sampler, Stage};
-use woolly_engine::tokenizer::Tokenizer;
 
 use crate::cli::Sampling;
 use crate::error::{Error, Result};
+use crate::load::Loaded;
+use crate::store::Advice;
 
 /// The seed: the one given, or one from the system's source of randomness. Of 32 bits, so that people can type it.
 pub fn seed(given: Option<u64>) -> Result<u64> {
@@ -12,13 +13,14 @@ pub fn seed(given: Option<u64>) -> Result<u64> {
     given.map_or_else(|| random().map(u64::from), Ok)
 }
 
-/// A sampler that `seed` starts.
-pub fn sampler(args: &Sampling, seed: u64, context: usize, tokenizer: &Tokenizer) -> Result<Sampler> {
-    let params = params(args, seed, context)?;
-    Sampler::new(&params, tokenizer).map_err(|cause| Error::usage("cannot sample like this").because(cause))
+/// A sampler for a model that `seed` starts.
+pub fn sampler(args: &Sampling, seed: u64, context: usize, loaded: &Loaded) -> Result<Sampler> {
+    let params = params(args, seed, context, loaded.advice)?;
+    Sampler::new(&params, loaded.model.tokenizer())
+        .map_err(|cause| Error::usage("cannot sample like this").because(cause))
 }
 
-fn params(args: &Sampling, seed: u64, context: usize) -> Result<Params> {
+fn params(args: &Sampling, seed: u64, context: usize, advice: Option<Advice>) -> Result<Params> {
     let stages = args.samplers.as_deref().map(Stage::parse_list).transpose();
     let defaults = Params::default();
     Ok(Params {
@@ -27,11 +29,11 @@ fn params(args: &Sampling, seed: u64, context: usize) -> Result<Params> {
         logit_bias: args.logit_bias.clone(),
         ignore_eos: args.ignore_eos,
         min_keep: defaults.min_keep,
-        temp: args.temp,
+        temp: args.temp.or(advice.map(|advice| advice.temp)).unwrap_or(defaults.temp),
         dynatemp_range: args.dynatemp_range,
         dynatemp_exponent: args.dynatemp_exp,
         top_k: args.top_k,
-        top_p: args.top_p,
+        top_p: args.top_p.or(advice.map(|advice| advice.top_p)).unwrap_or(defaults.top_p),
         min_p: args.min_p,
         typ_p: args.typical_p,
         top_n_sigma: args.top_n_sigma,
@@ -71,8 +73,21 @@ mod tests {
     }
 
     fn parse(words: &[&str]) -> Params {
+        parse_for(None, words)
+    }
+
+    fn parse_for(advice: Option<Advice>, words: &[&str]) -> Params {
         let line = Line::try_parse_from([&["test"], words].concat()).unwrap();
-        params(&line.sampling, 1, 100).unwrap()
+        params(&line.sampling, 1, 100, advice).unwrap()
+    }
+
+    #[test]
+    fn advice_gives_way_to_options() {
+        let advice = Some(Advice { temp: 0.2, top_p: 0.9, system: None });
+        let both = |params: Params| (params.temp, params.top_p);
+        assert_eq!(both(parse_for(advice, &[])), (0.2, 0.9));
+        assert_eq!(both(parse_for(advice, &["--temp=1"])), (1.0, 0.9));
+        assert_eq!(both(parse_for(None, &[])), (0.8, 0.95));
     }
 
     #[test]

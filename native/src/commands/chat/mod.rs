@@ -84,7 +84,7 @@ impl<'a> Talk<'a> {
             session,
             interrupt: Interrupt::install()?,
             seed,
-            system: generation.system.clone(),
+            system: loaded.system(generation),
             messages: Vec::new(),
             last: None,
             answers: 0,
@@ -117,10 +117,10 @@ impl<'a> Talk<'a> {
     fn obey(&mut self, command: Command) -> Result<Next> {
         match command {
             Command::Help => output::note(command::HELP),
-            Command::Reset => self.messages.clear(),
+            Command::Reset => self.reset(),
             Command::System(None) => output::note(self.system.as_deref().unwrap_or("there is no system prompt")),
             Command::System(Some(text)) => self.system = (text != "off").then_some(text),
-            Command::Save(path) => self.saved().write(&path)?,
+            Command::Save(path) => self.save(&path)?,
             Command::Load(path) => self.load(&path)?,
             Command::Stats => self.stats(),
             Command::Regenerate => return self.regenerate(),
@@ -152,10 +152,9 @@ impl<'a> Talk<'a> {
         self.interrupt.clear();
         let args = &self.args.generation;
         let limits = Limits { max_tokens: args.max_tokens, stops: &args.stop, interrupt: &self.interrupt };
-        let tokenizer = self.loaded.model.tokenizer();
         let seed = self.seed.wrapping_add(self.answers);
         self.answers += 1;
-        let sampler = sampling::sampler(&args.sampling, seed, self.session.context(), tokenizer)?;
+        let sampler = sampling::sampler(&args.sampling, seed, self.session.context(), self.loaded)?;
         let mut generator = Generator { session: &mut self.session, sampler };
         let json = self.args.json;
         let answer = generator.answer(prompt, &limits, &mut |text| if json { Ok(()) } else { output::print(text) })?;
@@ -210,8 +209,16 @@ impl<'a> Talk<'a> {
         self.prompter.tokens(&messages)
     }
 
-    fn saved(&self) -> Saved {
-        Saved { model: self.loaded.title(), system: self.system.clone(), messages: self.messages.clone() }
+    fn reset(&mut self) {
+        self.messages.clear();
+        output::note("the conversation is forgotten");
+    }
+
+    fn save(&self, path: &str) -> Result<()> {
+        let (model, system, messages) = (self.loaded.title(), self.system.clone(), self.messages.clone());
+        Saved { model, system, messages }.write(path)?;
+        output::note(format_args!("{} messages are in {path}", self.messages.len()));
+        Ok(())
     }
 
     fn load(&mut self, path: &str) -> Result<()> {
@@ -221,7 +228,7 @@ impl<'a> Talk<'a> {
             output::note(format_args!("this conversation was with {}, and goes on with {model}", saved.model));
         }
         (self.system, self.messages) = (saved.system, saved.messages);
-        output::note(format_args!("{} messages", self.messages.len()));
+        output::note(format_args!("{} messages to go on with", self.messages.len()));
         Ok(())
     }
 

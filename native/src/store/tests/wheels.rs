@@ -1,6 +1,6 @@
 //! A pretended pip, a shell script, and catalogue models with several sources.
 
-use super::super::catalogue::Model;
+use super::super::catalogue::{Advice, Model};
 use super::server::{Answer, Server, file};
 use super::*;
 use crate::error::Kind;
@@ -118,7 +118,8 @@ fn a_python_without_pip_is_passed_over() {
 /// A catalogue model with these sources, whose file is `model(1000, 1)`.
 fn catalogued(sources: &'static [&'static str]) -> &'static Model {
     let sha256 = Box::leak(sha256(&model(1000, 1)).into_boxed_str());
-    Box::leak(Box::new(Model { name: "known", aliases: &[], sources, size: 1000, sha256 }))
+    let advice = Advice { temp: 1.0, top_p: 1.0, system: None };
+    Box::leak(Box::new(Model { name: "known", aliases: &[], sources, size: 1000, sha256, advice }))
 }
 
 const BOTH: &[&str] = &["hf:o/r:m.gguf", SOURCE];
