@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Text: logits to tokens to characters.
     ("tokenizer", &["gguf"]),
     ("sampler", &["math", "tokenizer"]),
-    ("chat", &["tokenizer"]),
+    ("chat", &["math", "tokenizer"]),
     // Everything tied together: a file that can run, and a conversation with it.
     ("model", &["simd", "spec", "gguf", "arch", "weights", "transformer", "tokenizer"]),
     ("session", &["pool", "bytes", "simd", "transformer", "tokenizer", "sampler", "model"]),
