@@ -133,19 +133,15 @@ pub(crate) trait Block256<const N: usize> {
     }
 }
 
-/// The `f16` at byte `at` of each of 8 blocks.
+/// The `f16` at byte `at` of each of 8 blocks. It is loaded with its neighbour, which is faster than alone.
 #[inline(always)]
-pub(crate) fn f16_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> S::Floats {
-    let mut bits = [0; 8];
-    for (bits, block) in bits.iter_mut().zip(blocks) {
-        *bits = u16::from_le_bytes(*part(*block, at));
-    }
-    s.halves(bits)
+fn f16_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> S::Floats {
+    if at + 4 <= N { f16_pair_each(s, blocks, at)[0] } else { f16_pair_each(s, blocks, at - 2)[1] }
 }
 
 /// The two `f16` from byte `at` on of each of 8 blocks.
 #[inline(always)]
-pub(crate) fn f16_pair_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> [S::Floats; 2] {
+fn f16_pair_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> [S::Floats; 2] {
     let mut bits = [0; 8];
     for (bits, block) in bits.iter_mut().zip(blocks) {
         *bits = u32::from_le_bytes(*part(*block, at));

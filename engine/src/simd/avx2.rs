@@ -354,11 +354,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn halves(self, bits: [u16; 8]) -> __m256 {
-        avx2!(_mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast())))
-    }
-
-    #[inline(always)]
     fn half_pairs(self, bits: [u32; 8]) -> [__m256; 2] {
         avx2!({
             let pairs = _mm256_loadu_si256(bits.as_ptr().cast());

@@ -271,9 +271,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 8 little-endian `bf16` from memory, exactly.
     fn bf16s(self, from: &[u8; 16]) -> Self::Floats;
 
-    /// The bits of 8 `f16`, exactly.
-    fn halves(self, bits: [u16; 8]) -> Self::Floats;
-
     /// The `f16` in the low and in the high bits of 8 numbers, exactly.
     fn half_pairs(self, bits: [u32; 8]) -> [Self::Floats; 2];
 

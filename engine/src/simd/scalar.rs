@@ -244,13 +244,9 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn halves(self, bits: [u16; 8]) -> [f32; 8] {
-        bits.map(|bits| f16::from_bits(bits).to_f32())
-    }
-
-    #[inline(always)]
     fn half_pairs(self, bits: [u32; 8]) -> [[f32; 8]; 2] {
-        [self.halves(bits.map(|bits| bits as u16)), self.halves(bits.map(|bits| (bits >> 16) as u16))]
+        let half = |bits: u32| f16::from_bits(bits as u16).to_f32();
+        [bits.map(half), bits.map(|bits| half(bits >> 16))]
     }
 
     #[inline(always)]

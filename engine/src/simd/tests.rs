@@ -150,7 +150,6 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     let words = i.ints.map(|int| int as u32);
     let [low, high] = s.half_pairs(words);
     for (name, value) in [
-        ("halves", s.halves(words.map(|word| (word >> 7) as u16))),
         ("half_pairs, low", low),
         ("half_pairs, high", high),
         ("floats", a),

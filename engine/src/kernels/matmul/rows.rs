@@ -15,7 +15,7 @@ use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
 
 /// Least distance of the prefetch in bytes, which matters where rows are short.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 8192;
 /// Longest row in bytes such that eight rows may wait in the first-level cache.
 const SHORT: usize = 1024;
 /// Distance in bytes of the prefetch from the second-level cache.
