@@ -55,7 +55,8 @@ fn clippy() -> Outcome {
 
 /// With private items, since modules explain themselves by naming them.
 fn documentation() -> Outcome {
-    check(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let flags = "-D warnings -A rustdoc::private-intra-doc-links";
+    check(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", flags))
 }
 
 fn isa_tests() -> Outcome<Count> {
