@@ -53,8 +53,10 @@ fn clippy() -> Outcome {
     check(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
+/// With private items, since modules explain themselves by naming them.
 fn documentation() -> Outcome {
-    check(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let flags = "-D warnings -A rustdoc::private-intra-doc-links";
+    check(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", flags))
 }
 
 fn isa_tests() -> Outcome<Count> {

@@ -7,13 +7,13 @@
 //! padding to general.alignment (32 where absent), then the data section; offsets count from its start
 //! ```
 //!
-//! Versions 2 and 3, little-endian. [`parse`] reads a header from the first bytes of a file, and says how many it wants
+//! Versions 2 and 3, little-endian. [`parse()`] reads a header from the first bytes of a file, and says how many it wants
 //! where they do not suffice; [`Gguf::open`] takes whole files, joins those of a split model, and hands out tensors as
 //! views. [`Writer`] makes files.
 //!
 //! Nothing in a file is believed before it is checked. A count is held against the bytes that its items take at the
 //! least, so that memory stays in proportion to the bytes really there, and a header over [`MAX_HEADER`] is refused
-//! however many bytes are there. What [`parse`] accepts, then, is consistent: keys and names are unique, tensors have
+//! however many bytes are there. What [`parse()`] accepts, then, is consistent: keys and names are unique, tensors have
 //! one to four dimensions, whole blocks, aligned offsets and do not overlap. [`Gguf::open`] adds that they end within
 //! the file.
 

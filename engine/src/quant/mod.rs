@@ -1,8 +1,8 @@
 //! Tensor element types: their layout in the file, how they dequantize, and the parts of their dot products.
 //!
 //! A type is one file here and one row of the table below. The file implements [`Float`], [`Block32`] or [`Block256`]:
-//! where the scales lie in a block, and how its bytes become integer codes, in terms of [`Simd`]. Dequantization
-//! and the products of [`kernels::matmul`](crate::kernels::matmul) follow from that.
+//! where the scales lie in a block, and how its bytes become integer codes, in terms of [`Simd`](crate::simd::Simd).
+//! Dequantization and the products of [`kernels::matmul`](mod@crate::kernels::matmul) follow from that.
 
 mod act;
 mod block;

