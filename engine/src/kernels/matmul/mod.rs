@@ -41,6 +41,10 @@ pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: &[u8], columns: &Columns<'_
     assert_eq!(columns.n, out.rows(), "columns");
     assert_eq!(columns.activation(), kind.activation(), "activations for {}", kind.name());
     columns.check();
+    if columns.k == 0 {
+        (0..columns.n).for_each(|c| out.row(c).fill(0.0));
+        return;
+    }
     kind.visit(Product { s, rows, columns, out });
 }
 

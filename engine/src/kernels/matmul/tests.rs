@@ -124,6 +124,11 @@ fn empty_products() {
         check(kind, &[], &Owned::random(kind.activation(), k, 2, false, random), "no rows");
         let rows = naive::blocks(kind, 2 * k / kind.block_len(), Fill::Random, random);
         check(kind, &rows, &Owned::random(kind.activation(), k, 0, false, random), "no columns");
+        let columns = Owned::random(kind.activation(), 0, 2, false, random);
+        let mut out = [7.0; 6];
+        let tile = Tile::new(&mut out, 3, 0..3);
+        Level::best().run(Product { kind, rows: &[], columns: columns.view(kind.activation()), out: tile });
+        assert_eq!(out, [0.0; 6], "{} with no elements", kind.name());
     }
 }
 
