@@ -22,6 +22,7 @@ impl Tokenizer {
             "llama" => spm(metadata),
             "gpt2" => bpe(metadata, metadata.string("tokenizer.ggml.pre")?.unwrap_or("default")),
             "gemma4" => bpe(metadata, "gemma4"),
+            "test" => without_coder(metadata),
             other => Err(Error::Model { name: other.to_owned() }),
         }
     }
@@ -57,6 +58,12 @@ fn bpe(metadata: &Metadata, pre: &str) -> Result<Tokenizer, Error> {
     let Rule { add_bos: adds_bos, clean_spaces, .. } = *rule;
     let habits = Habits { bos: None, eos: None, adds_bos, add_space_prefix: false, clean_spaces };
     build(metadata, vocab, Coder::Bpe(Box::new(bpe)), habits)
+}
+
+/// A vocabulary that only has names: what llama.cpp's generator of random models writes.
+fn without_coder(metadata: &Metadata) -> Result<Tokenizer, Error> {
+    let habits = Habits { bos: None, eos: None, adds_bos: false, add_space_prefix: false, clean_spaces: false };
+    build(metadata, Vocab::from_metadata(metadata)?, Coder::None, habits)
 }
 
 /// What a kind of vocabulary does unless the metadata say otherwise.

@@ -11,7 +11,8 @@
 //! files these are: same tokens for the same bytes, broken UTF-8 included.
 //!
 //! Two kinds of vocabulary are known: `llama` (SentencePiece: SPM with byte fallback) and `gpt2` (BPE, with the
-//! pre-tokenizers of [`rules::RULES`]; `gemma4` is one of them under a name of its own).
+//! pre-tokenizers of [`rules::RULES`]; `gemma4` is one of them under a name of its own). A third, `test`, has names of
+//! tokens and no way to encode a text: random models come with it.
 
 mod bpe;
 mod decode;
@@ -51,6 +52,8 @@ pub struct Tokenizer {
 enum Coder {
     Spm(spm::Spm),
     Bpe(Box<bpe::Bpe>),
+    /// It does not: only special tokens are found.
+    None,
 }
 
 impl Tokenizer {
@@ -65,6 +68,7 @@ impl Tokenizer {
         for part in self.specials.parts(text, parse_special) {
             match (part, &self.coder) {
                 (Part::Token(id), _) => tokens.push(id),
+                (Part::Text(_), Coder::None) => {}
                 (Part::Text(text), Coder::Bpe(bpe)) => bpe.encode(&self.vocab, text, &mut tokens),
                 (Part::Text(text), Coder::Spm(spm)) => {
                     spm.encode(&self.vocab, text, self.add_space_prefix && after_special, &mut tokens);

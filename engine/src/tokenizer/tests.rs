@@ -140,6 +140,18 @@ fn whole_words_may_ignore_merges() {
 }
 
 #[test]
+fn a_vocabulary_without_an_encoder_still_prints() {
+    let tokenizer = tokenizer(
+        Writer::new()
+            .string("tokenizer.ggml.model", "test")
+            .strings("tokenizer.ggml.tokens", ["one ", "two", "<end>"])
+            .i32s("tokenizer.ggml.token_type", vec![NORMAL, NORMAL, CONTROL]),
+    );
+    assert_eq!(tokenizer.encode(b"one two<end>", true, true), [2]);
+    assert_eq!(tokenizer.decode(&[0, 1], false), b"one two");
+}
+
+#[test]
 fn special_tokens_are_found_longest_first() {
     let writer = spm_writer(&["▁", "a", "<x>", "<x><y>", "<y><z>!", "\n\n"]);
     let mut kinds = vec![NORMAL; 3 + 256 + 6];
