@@ -13,7 +13,8 @@ pub fn exp(x: f32) -> f32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let clamped = if x > 89.0 { 89.0 } else { x };
     let clamped = if clamped < -88.0 { -88.0 } else { clamped };
-    let n = (clamped * core::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = clamped * core::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
     let mut p = 1.987_569_1e-4f32;
     p = p * r + 1.398_199_9e-3;
@@ -22,8 +23,9 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 0.166_666_66;
     p = p * r + 0.5;
     p = p * (r * r) + r + 1.0;
-    // 2^n in two factors, since n may be 128 where the result is still finite after the product, or infinite.
-    let n = n as i32;
+    // 2^n in two factors, since n may be 128 where the result is still finite after the product, or infinite. The sum has
+    // n in its low bits; a conversion, which must deal with NaN, would keep loops from vectorizing.
+    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
     let scale = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
     let y = p * scale(half) * scale(n - half);

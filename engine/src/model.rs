@@ -109,11 +109,16 @@ impl Model {
 
     /// The longest context whose KV cache and scratch fit into `bytes`, at most the model's own.
     pub fn context_within(&self, bytes: u64, options: &Options) -> usize {
-        let of = |context| self.memory(&Options { context, ..*options });
-        let (one, two) = (of(1), of(2));
-        let per_position = (two.kv_cache - one.kv_cache).max(1);
-        let positions = bytes.saturating_sub(one.scratch) / per_position;
-        positions.min(self.spec.context as u64) as usize
+        let fits = |context| {
+            let Memory { kv_cache, scratch, .. } = self.memory(&Options { context, ..*options });
+            kv_cache + scratch <= bytes
+        };
+        let (mut fitting, mut too_long) = (0, self.spec.context + 1);
+        while too_long - fitting > 1 {
+            let middle = fitting.midpoint(too_long);
+            *(if fits(middle) { &mut fitting } else { &mut too_long }) = middle;
+        }
+        fitting
     }
 
     /// The sizes that these options ask for.

@@ -4,14 +4,20 @@
 
 /// Threads that a host lends to the engine.
 pub trait Pool: Send + Sync {
-    /// How many threads run the work of a broadcast.
+    /// How many threads may run the work of a broadcast.
     fn threads(&self) -> usize;
 
-    /// Runs `work` on every thread at the same time, with the thread's number from 0, and returns when all have returned.
+    /// Runs `work(0)` on the calling thread, and `work(i)` at the same time on those of the others that come while it
+    /// runs, each once, with `i` from 1. Returns when all that came have returned. A thread that has no processor at the
+    /// moment need not come, so the work must get done without it.
     fn broadcast(&self, work: &(dyn Fn(usize) + Sync));
 
-    /// Called in a loop while a thread waits, with the number of calls so far in this wait: spin, later yield.
-    fn relax(&self, spins: u32);
+    /// Returns when `ready` does return true. Another thread makes it true, by a sequentially consistent operation, and
+    /// then calls [`Pool::wake`]: so a host may let the thread sleep.
+    fn wait(&self, ready: &dyn Fn() -> bool);
+
+    /// Wakes the threads that sleep in [`Pool::wait`], to look again.
+    fn wake(&self);
 }
 
 /// The calling thread alone.
@@ -27,7 +33,11 @@ impl Pool for SingleThread {
         work(0);
     }
 
-    fn relax(&self, _spins: u32) {
-        core::hint::spin_loop();
+    fn wait(&self, ready: &dyn Fn() -> bool) {
+        while !ready() {
+            core::hint::spin_loop();
+        }
     }
+
+    fn wake(&self) {}
 }

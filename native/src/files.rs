@@ -2,6 +2,10 @@
 //!
 //! A model is mapped, never read: its pages come from the file when they are first used and belong to the system's
 //! cache, so a model opens at once, several processes share it, and it costs no memory of its own.
+//!
+//! The system gets no advice about the mapping. Weights are read nearly in the order of the file, and its own readahead
+//! then keeps a disk busy: measured with a cold cache and with a model larger than its memory, MADV_SEQUENTIAL was up to
+//! twice as slow, MADV_WILLNEED for the layer ahead four times (it reads in small pages), and none was faster.
 
 #![allow(unsafe_code)]
 

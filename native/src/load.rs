@@ -9,6 +9,7 @@ use woolly_engine::session::{Model, Options, Session};
 use woolly_engine::simd::Level;
 
 use crate::cli::{Compute, Generation};
+use crate::cores::default_threads;
 use crate::error::{Error, Kind, Result};
 use crate::files::open_model;
 use crate::memory;
@@ -78,7 +79,7 @@ impl Loaded {
 
     /// A session whose context holds `context` tokens, or as many as the model was trained for and memory allows.
     pub fn session(&self, compute: &Compute, context: Option<usize>) -> Result<Session> {
-        let threads = compute.threads.unwrap_or_else(Threads::default_count);
+        let threads = compute.threads.unwrap_or_else(default_threads);
         let level = compute.isa.unwrap_or_else(Level::best);
         self.session_with(
             threads,

@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod conversation;
+mod cores;
 mod error;
 mod files;
 mod generate;
@@ -26,6 +27,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
+
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: woolly_tests::counting_allocator::CountingAllocator =
+    woolly_tests::counting_allocator::CountingAllocator::new();
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

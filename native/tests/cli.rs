@@ -322,30 +322,91 @@ fn perplexity_of_a_text() {
     stage.run(&["perplexity", "./tiny.gguf", "none.txt"]).fails(6, &["none.txt"]);
 }
 
+const BENCH: [&str; 14] =
+    ["bench", "./tiny.gguf", "-p", "8,16", "-n", "4", "-d", "0,5", "-t", "1,2", "-r", "3", "--isa", "scalar"];
+
+/// Equal but for what printing and reading may do to the last digit.
+fn near(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() < 1e-9
+}
+
 #[test]
-fn bench_tables_and_json() {
+fn bench_in_json() {
     let stage = Stage::new();
-    let base = ["bench", "./tiny.gguf", "-p", "8,16", "-n", "4", "-d", "0,5", "-t", "1,2", "-r", "3"];
-    let results = stage.run(&args(&base, &["--json", "--isa", "scalar"])).json();
+    let results = stage.run(&args(&BENCH, &["--json"])).json();
     let results = results.as_array().unwrap();
     assert_eq!(results.len(), 2 * 2 * 3);
-    assert_eq!(results[0]["test"], "pp8");
-    assert_eq!(results[2]["test"], "tg4");
-    assert_eq!(
-        (&results[2]["depth"], &results[2]["threads"], &results[2]["isa"]),
-        (&json!(0), &json!(1), &json!("scalar"))
-    );
-    assert_eq!((&results[11]["depth"], &results[11]["threads"]), (&json!(5), &json!(2)));
+    let of = |i: usize| ["n_prompt", "n_gen", "n_depth", "n_threads"].map(|name| results[i][name].as_u64().unwrap());
+    assert_eq!([of(0), of(2), of(11)], [[8, 0, 0, 1], [0, 4, 0, 1], [0, 4, 5, 2]]);
     for result in results {
-        let mut speeds: Vec<f64> = result["tps"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+        let settings = ["isa", "type_k", "type_v"].map(|name| result[name].as_str().unwrap());
+        assert_eq!(settings, ["scalar", "f16", "f16"]);
+        let floats =
+            |name: &str| -> Vec<f64> { result[name].as_array().unwrap().iter().filter_map(Value::as_f64).collect() };
+        let (mut speeds, times) = (floats("samples_ts"), floats("samples_ns"));
+        let tokens = result["n_prompt"].as_f64().unwrap() + result["n_gen"].as_f64().unwrap();
+        assert!(speeds.iter().zip(&times).all(|(speed, time)| near(*speed, tokens / (time / 1e9))), "{result}");
+        let mean = speeds.iter().sum::<f64>() / 3.0;
+        assert!(near(result["avg_ts"].as_f64().unwrap(), mean), "{result}");
         speeds.sort_by(f64::total_cmp);
-        assert_eq!(speeds.len(), 3);
-        assert_eq!(result["median_tps"], speeds[1]);
+        assert_eq!((speeds.len(), &result["median_ts"]), (3, &json!(speeds[1])));
+        assert!(result["rate"].is_null());
     }
-    let table = stage.run(&args(&base, &["--isa", "scalar"])).ok();
+}
+
+#[test]
+fn bench_in_other_formats() {
+    let stage = Stage::new();
+    let table = stage.run(&BENCH).ok();
     assert_eq!(table.lines().count(), 2 + 12);
     assert!(table.starts_with("| model") && table.contains("tg4 @ d5") && table.contains(" ± "), "{table}");
+    assert!(!table.contains("| kv") && !table.contains("batch"), "{table}");
+    let table = stage.run(&args(&BENCH, &["--kv", "f16,f32", "-b", "4,8", "--no-warmup"])).ok();
+    assert_eq!(table.lines().count(), 2 + 4 * 12);
+    assert!(table.contains("| kv") && table.contains("| batch"), "{table}");
+    let lines = stage.run(&args(&BENCH, &["-o", "jsonl"])).ok();
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 12);
+    let csv = stage.run(&args(&BENCH, &["-o", "csv"])).ok();
+    let names = csv.lines().next().unwrap().replace('"', "");
+    let scalars = rows[0].as_object().unwrap().iter().filter(|(_, value)| !value.is_array());
+    assert_eq!(names, scalars.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","));
+    assert_eq!(csv.lines().count(), 1 + 12);
     stage.run(&["bench", "./tiny.gguf", "-p", "0", "-n", "0"]).fails(2, &["nothing to measure"]);
+    stage.run(&["bench", "./tiny.gguf", "-o", "xml"]).fails(2, &["xml", "jsonl"]);
+    stage.run(&["bench"]).fails(2, &["MODEL"]);
+}
+
+#[test]
+fn peaks_of_the_machine() {
+    let stage = Stage::new();
+    let peaks = stage.run(&["bench", "--peaks", "-t", "1,2", "--json"]).json();
+    let peaks = peaks.as_array().unwrap();
+    let levels = Level::available();
+    assert_eq!(peaks.len(), 2 * levels.len());
+    for (i, peak) in peaks.iter().enumerate() {
+        assert_eq!(peak["n_threads"], 1 + i / levels.len());
+        assert_eq!(peak["isa"], levels[i % levels.len()].name());
+        for figure in ["memory_gb_s", "int8_gmac_s"] {
+            assert!(peak[figure].as_f64().is_some_and(|figure| figure > 0.0), "{peak}");
+        }
+    }
+    let table = stage.run(&["bench", "--peaks", "-t", "1"]).ok();
+    assert_eq!(table.lines().count(), 2 + levels.len());
+}
+
+#[test]
+fn shares_of_the_peaks() {
+    let stage = Stage::new();
+    let bench = ["bench", "./tiny.gguf", "--peaks", "-p", "8", "-n", "4", "-t", "1", "-r", "1"];
+    let results = stage.run(&args(&bench, &["--json"])).json();
+    assert_eq!([&results[0]["rate_unit"], &results[1]["rate_unit"]], ["GMAC/s", "GB/s"]);
+    for result in results.as_array().unwrap() {
+        let [rate, peak, share] = ["rate", "peak", "peak_share"].map(|name| result[name].as_f64().unwrap());
+        assert!(rate > 0.0 && peak.is_finite() && near(share, rate / peak), "{result}");
+    }
+    let tables = stage.run(&bench).ok();
+    assert!(tables.contains("memory GB/s") && tables.contains("of peak") && tables.contains("%"), "{tables}");
 }
 
 #[test]

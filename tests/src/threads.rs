@@ -18,8 +18,18 @@ impl Pool for Threads {
         });
     }
 
-    fn relax(&self, spins: u32) {
+    fn wait(&self, ready: &dyn Fn() -> bool) {
         // More threads than cores must still get on.
-        if spins < 100 { std::hint::spin_loop() } else { std::thread::yield_now() }
+        let mut spins = 0;
+        while !ready() {
+            if spins < 100 {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
+            spins += 1;
+        }
     }
+
+    fn wake(&self) {}
 }

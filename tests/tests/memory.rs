@@ -35,7 +35,7 @@ fn loading_copies_no_weights() {
 fn a_session_takes_what_the_estimate_says() {
     let _alone = alone();
     let model = model(Recipe::of_type(TensorType::Q4_K).build());
-    for kv in [KvType::F16, KvType::F32] {
+    for kv in KvType::ALL.iter().copied() {
         let memory = model.memory(&Options { context: 200, kv, ..Options::default() });
         let estimate = (memory.kv_cache + memory.scratch) as usize;
         let most = ALLOCATOR.most_during(|| drop(session(&model, Way::PLAIN, kv, 200)));

@@ -1,10 +1,15 @@
 //! One model, one answer: every path gives the same bits of every logit.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use woolly_engine::model::Options;
 use woolly_engine::quant::TensorType;
+use woolly_engine::session::Session;
 use woolly_engine::transformer::KvType;
 use woolly_tests::random_model::Recipe;
 use woolly_tests::recipes;
 use woolly_tests::run::{Way, levels, logits, model, session};
+use woolly_tests::threads::Threads;
 
 /// Longer than a multiple of the chunks that attention and matrix products work in.
 const PROMPT: usize = 77;
@@ -17,12 +22,15 @@ fn bits(logits: &[f32]) -> Vec<u32> {
 /// All ways must answer as the plainest does.
 fn check(recipe: &Recipe, ways: impl Iterator<Item = (Way, KvType)>) {
     let (model, tokens) = (model(recipe.build()), recipe.tokens(PROMPT));
-    let plain = |kv| bits(&logits(&model, &tokens, Way::PLAIN, kv));
-    let (plain_f16, plain_f32) = (plain(KvType::F16), plain(KvType::F32));
-    assert_ne!(plain_f16, plain_f32, "the type of the cache has no effect");
-    assert!(plain_f32.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{}: not finite", recipe.name);
+    let plain = KvType::ALL.iter().map(|kv| (*kv, bits(&logits(&model, &tokens, Way::PLAIN, *kv))));
+    let plain: HashMap<_, _> = plain.collect();
+    for (kv, logits) in &plain {
+        assert!(logits.iter().all(|bits| f32::from_bits(*bits).is_finite()), "{} {kv:?}: not finite", recipe.name);
+        let same = plain.values().filter(|other| *other == logits).count();
+        assert_eq!(same, 1, "the type of the cache has no effect");
+    }
     for (way, kv) in ways {
-        let expected = if kv == KvType::F16 { &plain_f16 } else { &plain_f32 };
+        let expected = &plain[&kv];
         let found = bits(&logits(&model, &tokens, way, kv));
         let differing = expected.iter().zip(&found).filter(|(a, b)| a != b).count();
         assert!(differing == 0 && found.len() == expected.len(), "{} {way:?} {kv:?}: {differing} differ", recipe.name);
@@ -34,7 +42,7 @@ fn ways(threads: &[usize]) -> impl Iterator<Item = (Way, KvType)> {
         let of_threads = move |&threads| CHUNKS.map(|chunk| (Way { level, threads, chunk }, kv));
         threads.iter().flat_map(of_threads).collect::<Vec<_>>()
     };
-    levels().into_iter().flat_map(move |level| [KvType::F16, KvType::F32].map(|kv| all(level, kv))).flatten()
+    levels().into_iter().flat_map(move |level| KvType::ALL.iter().map(move |kv| all(level, *kv))).flatten()
 }
 
 #[test]
@@ -72,6 +80,59 @@ fn after_rewinding() {
             let kept = session.prompt(&tokens).expect("fits");
             assert_eq!(kept, 20, "the common prefix");
             assert_eq!(bits(session.logits()), straight);
+        }
+    }
+}
+
+/// Positions beyond a span of attention, fed in ways that share out the spans among threads, and in ways that do not.
+#[test]
+fn over_several_spans() {
+    for recipe in [Recipe::of_type(TensorType::F32), recipes::all().remove(9)] {
+        let (model, tokens) = (model(recipe.build()), recipe.tokens(1100));
+        for kv in KvType::ALL {
+            let whole = {
+                let mut session = session(&model, Way::PLAIN, *kv, tokens.len());
+                session.feed(&tokens).expect("fits");
+                bits(session.logits())
+            };
+            for level in levels() {
+                for threads in [1, 3] {
+                    let mut session = session(&model, Way { level, threads, chunk: 1 }, *kv, tokens.len());
+                    session.feed(&tokens[..1090]).expect("fits");
+                    session.feed(&tokens[1090..1094]).expect("fits");
+                    tokens[1094..].iter().for_each(|token| session.feed(&[*token]).expect("fits"));
+                    assert!(bits(session.logits()) == whole, "{} {level} {kv:?} {threads} threads", recipe.name);
+                }
+            }
+        }
+    }
+}
+
+/// A window's ring of positions is written over many times, and rewound within and beyond what it still holds.
+#[test]
+fn with_windows_that_are_written_over() {
+    let recipe = recipes::all().remove(9);
+    let (model, tokens) = (model(recipe.build()), recipe.tokens(700));
+    let start = |batch, kv| {
+        let options = Options { context: tokens.len(), batch, kv, ..Options::default() };
+        Session::new(model.clone(), Arc::new(Threads(2)), &options).expect("fits")
+    };
+    for kv in KvType::ALL {
+        let mut large = start(700, *kv);
+        let mut expected = Vec::new();
+        large.feed_each(&tokens, &mut |_, logits| expected.push(bits(logits))).expect("fits");
+        for batch in [1, 10, 64, 100] {
+            let mut session = start(batch, *kv);
+            session.feed(&tokens[..650]).expect("fits");
+            assert!(bits(session.logits()) == expected[649], "batch {batch}");
+            assert_eq!(session.rewind(640), 640, "batch {batch}: the window is still there");
+            session.feed(&tokens[640..660]).expect("fits");
+            assert!(bits(session.logits()) == expected[659], "batch {batch}, rewound");
+            let kept = session.prompt(&tokens[..100]).expect("fits");
+            assert_eq!(kept, 0, "batch {batch}: too far back");
+            assert!(bits(session.logits()) == expected[99], "batch {batch}, begun again");
+            session.feed(&tokens[100..300]).expect("fits");
+            assert!(bits(session.logits()) == expected[299], "batch {batch}, gone on");
         }
     }
 }

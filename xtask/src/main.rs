@@ -4,6 +4,9 @@
 //! machine lacks is installed where that is possible without asking, or named with the command that installs it.
 
 mod accuracy;
+mod arm;
+mod bench;
+mod cross;
 mod golden;
 mod isa;
 mod logits;
@@ -22,32 +25,66 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 struct Command {
     name: &'static str,
     help: &'static str,
-    run: fn() -> Outcome,
+    run: Run,
+}
+
+enum Run {
+    /// A command without arguments.
+    Alone(fn() -> Outcome),
+    /// A command that reads its own.
+    With(fn(&[String]) -> Outcome),
 }
 
 const COMMANDS: &[Command] = &[
-    Command { name: "test", help: "everything that has to pass before a change is merged", run: test::run },
-    Command { name: "tidy", help: "the rules of ARCHITECTURE.md that a compiler does not check", run: tidy::run },
-    Command { name: "isa", help: "the golden and one-answer tests, once per instruction set", run: isa::run },
-    Command { name: "no_std", help: "build the engine for a target without an operating system", run: no_std::run },
+    Command { name: "test", help: "everything that has to pass before a change is merged", run: Run::Alone(test::run) },
+    Command {
+        name: "tidy",
+        help: "the rules of ARCHITECTURE.md that a compiler does not check",
+        run: Run::Alone(tidy::run),
+    },
+    Command {
+        name: "isa",
+        help: "the golden and one-answer tests, once per instruction set",
+        run: Run::Alone(isa::run),
+    },
+    Command {
+        name: "arm",
+        help: "the tests of the instruction sets of 64-bit Arm, emulated",
+        run: Run::Alone(arm::run),
+    },
+    Command {
+        name: "no_std",
+        help: "build the engine for a target without an operating system",
+        run: Run::Alone(no_std::run),
+    },
     Command {
         name: "models",
         help: "fetch the real models that tests use, print where they are",
-        run: real_models::run,
+        run: Run::Alone(real_models::run),
     },
-    Command { name: "golden", help: "make tests/fixtures again from the reference implementation", run: golden::run },
+    Command {
+        name: "golden",
+        help: "make tests/fixtures again from the reference implementation",
+        run: Run::Alone(golden::run),
+    },
     Command {
         name: "accuracy",
         help: "compare with the reference: full KL divergence, all architectures",
-        run: accuracy::run,
+        run: Run::Alone(accuracy::run),
     },
+    Command { name: "bench", help: "measure speed, alone or beside llama.cpp (--help)", run: Run::With(bench::run) },
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name] = arguments.as_slice() else { return usage() };
+    let Some((name, arguments)) = arguments.split_first() else { return usage() };
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else { return usage() };
-    match (command.run)() {
+    let outcome = match command.run {
+        Run::Alone(run) if arguments.is_empty() => run(),
+        Run::Alone(_) => return usage(),
+        Run::With(run) => run(arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask {name}: {error}");

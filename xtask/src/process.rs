@@ -21,8 +21,21 @@ pub fn program(name: impl AsRef<OsStr>) -> Command {
 /// The cargo that runs this very program.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo tells this program about its own package would make build scripts that look for it run again.
+    let told = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    std::env::vars_os().map(|(name, _)| name).filter(|name| told(name)).for_each(|name| _ = command.env_remove(name));
     command.args(arguments);
     command
+}
+
+/// Builds the command line for release, and returns where it is.
+pub fn woolly() -> Outcome<PathBuf> {
+    check(&mut cargo(&["build", "--release", "-p", "woolly"]))?;
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(root().join(folder).join("release").join(format!("woolly{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Runs to the end with the terminal's own output.

@@ -1,7 +1,7 @@
 //! The reference implementation: llama.cpp's tools and models in a cache outside the repository.
 //!
-//! Only `golden` and `accuracy` use it. The cache is named by `WOOLLY_REFERENCE`, else `~/.cache/woolly-reference`:
-//! `bin/` holds `llama-quantize` and `dump_logits` (`dump_logits MODEL OUT.f32 [--greedy N] --tokens "1 2 3"` writes the
+//! Only `golden`, `accuracy` and `bench` use it. The cache is named by `WOOLLY_REFERENCE`, else
+//! `~/.cache/woolly-reference`: `bin/` holds `llama-bench`, `llama-quantize` and `dump_logits` (`dump_logits MODEL OUT.f32 [--greedy N] --tokens "1 2 3"` writes the
 //! logits of all positions as little-endian f32 and prints `tokens:`, `greedy:` and `n_vocab:` lines), `models/` the
 //! [real models](crate::real_models), `archs/` what `test-llama-archs -o` writes.
 
@@ -33,11 +33,7 @@ pub enum Prompt<'a> {
 
 impl Reference {
     pub fn open() -> Outcome<Self> {
-        let folder = match (std::env::var_os("WOOLLY_REFERENCE"), std::env::var_os("HOME")) {
-            (Some(folder), _) => PathBuf::from(folder),
-            (None, Some(home)) => Path::new(&home).join(".cache/woolly-reference"),
-            (None, None) => return Err("neither WOOLLY_REFERENCE nor HOME is set".into()),
-        };
+        let folder = folder()?;
         if !folder.join("bin/dump_logits").exists() {
             return Err(format!("no bin/dump_logits in {} (set WOOLLY_REFERENCE)", folder.display()).into());
         }
@@ -86,6 +82,28 @@ impl Reference {
     }
 }
 
+/// A program of the reference: the one given, else the one in its folder.
+pub fn program_at(given: Option<&Path>, name: &str) -> Outcome<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_path_buf(),
+        None => folder()?.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)),
+    };
+    path.canonicalize().map_err(|error| {
+        let build = format!("cmake -B build && cmake --build build --config Release --target {name}");
+        let help = format!("build llama.cpp ({build}), then name the program with --peer-bin PATH");
+        format!("{}: {error}\n{help}, or a folder that has it in bin/ with WOOLLY_REFERENCE", path.display()).into()
+    })
+}
+
+/// Where the reference is, if it is anywhere.
+fn folder() -> Outcome<PathBuf> {
+    match (std::env::var_os("WOOLLY_REFERENCE"), std::env::var_os("HOME")) {
+        (Some(folder), _) => Ok(PathBuf::from(folder)),
+        (None, Some(home)) => Ok(Path::new(&home).join(".cache/woolly-reference")),
+        (None, None) => Err("neither WOOLLY_REFERENCE nor HOME is set".into()),
+    }
+}
+
 /// Numbers separated by spaces.
 pub fn join(tokens: &[u32]) -> String {
     tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
@@ -96,4 +114,16 @@ fn numbers(printed: &str, label: &str) -> Outcome<Vec<u32>> {
     let line = printed.lines().find_map(|line| line.strip_prefix(label)).ok_or(format!("no {label} printed"))?;
     let numbers: Vec<u32> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     if numbers.is_empty() { Err(format!("nothing after {label}").into()) } else { Ok(numbers) }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_comes_with_what_to_do() {
+        let error = program_at(Some(Path::new("no/such/llama-bench")), "llama-bench").unwrap_err().to_string();
+        assert!(error.contains("no/such/llama-bench") && error.contains("--target llama-bench"), "{error}");
+        assert!(error.contains("--peer-bin") && error.contains("WOOLLY_REFERENCE"), "{error}");
+    }
 }

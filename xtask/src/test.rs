@@ -3,7 +3,7 @@
 //! A stage that fails does not stop the ones after it, so one run shows everything that is wrong.
 
 use crate::process::{cargo, check, tee};
-use crate::{Outcome, isa, no_std, real_models, tidy};
+use crate::{Outcome, arm, isa, no_std, real_models, tidy};
 use std::process::Command;
 use std::time::Instant;
 
@@ -24,7 +24,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "tidy", run: || whole(tidy::run()) },
     Stage { name: "clippy", run: || whole(clippy()) },
     Stage { name: "tests", run: || tests(&mut cargo(&["test", "--workspace", "--no-fail-fast"])) },
-    Stage { name: "every instruction set", run: isa_tests },
+    Stage { name: "every instruction set", run: || all(isa::tests()?) },
+    Stage { name: "64-bit Arm", run: || all(arm::tests()?) },
     Stage { name: "real models", run: model_tests },
     Stage { name: "documentation", run: || whole(documentation()) },
     Stage { name: "no_std", run: || whole(no_std::run()) },
@@ -59,11 +60,12 @@ fn documentation() -> Outcome {
     check(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", flags))
 }
 
-fn isa_tests() -> Outcome<Count> {
+/// Runs some commands, all of them even where one fails.
+fn all(commands: Vec<Command>) -> Outcome<Count> {
     let mut sum = Count { passed: 0, failed: 0 };
-    for level in isa::levels() {
-        println!("-- {level}");
-        let count = tests(&mut isa::tests(level))?;
+    for mut command in commands {
+        println!("-- {command:?}");
+        let count = tests(&mut command)?;
         sum = Count { passed: sum.passed + count.passed, failed: sum.failed + count.failed };
     }
     Ok(sum)

@@ -16,6 +16,9 @@ const MAX_LAYERS: usize = 1024;
 /// Bound for every length in the metadata, so that products of two do not overflow.
 const MAX_LENGTH: usize = 1 << 24;
 
+/// The longest key or value of a head.
+const MAX_HEAD: usize = 1024;
+
 /// The metadata of one architecture's model, with its defaults.
 pub(super) struct Reader<'a> {
     gguf: &'a Gguf,
@@ -135,11 +138,12 @@ impl<'a> Reader<'a> {
         }
         let key_length = self.optional_length("attention.key_length")?.unwrap_or(embedding / heads);
         let value_length = self.optional_length("attention.value_length")?.unwrap_or(embedding / heads);
-        if key_length == 0 || value_length == 0 || heads.saturating_mul(key_length.max(value_length)) > MAX_LENGTH {
+        let longest = key_length.max(value_length);
+        if key_length == 0 || value_length == 0 || longest > MAX_HEAD || heads.saturating_mul(longest) > MAX_LENGTH {
             return Err(self.value(
                 "attention.head_count",
                 heads,
-                "heads of at least 1 element, together at most 2^24",
+                "heads of 1 to 1024 elements, together at most 2^24",
             ));
         }
         let default_scale = 1.0 / math::sqrt(key_length as f32);

@@ -40,7 +40,7 @@ impl Crew {
         Shared::new(self.number, len)
     }
 
-    /// Runs one pass: `program` on every thread of `pool`. It must go through the same operations on each.
+    /// Runs one pass: `program` on the threads of `pool`. It must go through the same operations on each.
     pub fn run(&mut self, pool: &dyn Pool, program: &(dyn Fn(&Team<'_>) + Sync)) {
         for counter in &mut self.counters {
             *counter = Counter::default();
@@ -49,7 +49,8 @@ impl Crew {
         let base = self.passes * self.counters.len() as u64;
         let crew = &*self;
         pool.broadcast(&|thread| {
-            program(&Team { crew, pool, base, thread, operation: Cell::new(0), busy: Cell::new(false) });
+            let (operation, late, busy) = (Cell::new(0), Cell::new(false), Cell::new(false));
+            program(&Team { crew, pool, base, thread, operation, late, busy });
         });
     }
 }
@@ -61,6 +62,8 @@ pub struct Team<'a> {
     base: u64,
     thread: usize,
     operation: Cell<usize>,
+    /// Whether the last operation was over when this thread found nothing left to do in it.
+    late: Cell<bool>,
     busy: Cell<bool>,
 }
 
@@ -86,32 +89,47 @@ impl Team<'_> {
         self.operation.set(operation + 1);
         let counter = &self.crew.counters[operation];
         let number = self.base + operation as u64;
-        loop {
+        // A thread that came late has operations to catch up with that are over: one look is enough for each.
+        while !(self.late.get() && counter.is_over(chunks)) {
             let index = counter.next.fetch_add(1, Ordering::Relaxed) as usize;
             if index >= chunks {
                 break;
             }
             // Counts the chunk as done even where `work` panics: the others then finish, and the panic goes its way.
-            let _done = Done(counter);
+            let _done = Done { counter, chunks, pool: self.pool };
             // SAFETY: the counter gives each index once per pass, a pass's numbers are used by no other pass, and the
             // wait below keeps a thread from later operations until all claims of this one are gone. `run` borrows the
             // crew exclusively, so there is one pass at a time.
             work(&unsafe { Claim::new(self.crew.number, number, index) });
         }
-        let mut spins = 0;
-        while (counter.done.load(Ordering::Acquire) as usize) < chunks {
-            self.pool.relax(spins);
-            spins = spins.saturating_add(1);
+        self.late.set(counter.is_over(chunks));
+        if !self.late.get() {
+            self.pool.wait(&|| counter.is_over(chunks));
         }
         self.busy.set(false);
     }
 }
 
-struct Done<'a>(&'a Counter);
+impl Counter {
+    fn is_over(&self, chunks: usize) -> bool {
+        // Sequentially consistent, as `Pool::wait` asks; it also acquires what the chunks wrote.
+        self.done.load(Ordering::SeqCst) as usize >= chunks
+    }
+}
+
+/// Counts a chunk as done when it is dropped, and wakes those who wait for the operation when it was the last one.
+struct Done<'a> {
+    counter: &'a Counter,
+    chunks: usize,
+    pool: &'a dyn Pool,
+}
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
-        self.0.done.fetch_add(1, Ordering::Release);
+        let before = self.counter.done.fetch_add(1, Ordering::SeqCst);
+        if before as usize + 1 == self.chunks {
+            self.pool.wake();
+        }
     }
 }
 
@@ -131,9 +149,12 @@ mod tests {
         fn broadcast(&self, work: &(dyn Fn(usize) + Sync)) {
             std::thread::scope(|scope| (0..self.0).for_each(|i| drop(scope.spawn(move || work(i)))));
         }
-        fn relax(&self, _spins: u32) {
-            std::thread::yield_now();
+        fn wait(&self, ready: &dyn Fn() -> bool) {
+            while !ready() {
+                std::thread::yield_now();
+            }
         }
+        fn wake(&self) {}
     }
 
     #[test]

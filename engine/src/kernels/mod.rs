@@ -4,5 +4,6 @@ pub mod attention;
 pub mod elementwise;
 pub mod float;
 pub mod matmul;
+pub mod peak;
 
 pub use matmul::matmul;

@@ -109,56 +109,73 @@ pub fn quantize<S: Simd>(s: S, kind: Activation, x: &[f32], qs: &mut [i8], d: &m
     assert_eq!((qs.len(), d.len(), sums.len()), kind.lens(x.len()), "{kind:?} of {} activations", x.len());
     match kind {
         Activation::F32 => {}
-        Activation::Q8 => blocks::<S, 32, 1>(s, x, qs, d, sums),
-        Activation::Q8K => blocks::<S, 256, 16>(s, x, qs, d, sums),
+        Activation::Q8 => blocks_of_32(s, x, qs, d, sums),
+        Activation::Q8K => blocks_of_256(s, x, qs, d, sums.as_chunks_mut().0),
     }
 }
 
-/// Blocks of `LEN` with `SUMS` sums each. The plain loops vectorize for the level that they are inlined into.
+/// Two blocks share a vector of codes.
 #[inline(always)]
-fn blocks<S: Simd, const LEN: usize, const SUMS: usize>(
-    s: S,
-    x: &[f32],
-    qs: &mut [i8],
-    d: &mut [f32],
-    sums: &mut [i16],
-) {
-    let (x, qs, sums) = (x.as_chunks::<LEN>().0, qs.as_chunks_mut::<LEN>().0, sums.as_chunks_mut::<SUMS>().0);
-    for (((x, qs), d), sums) in x.iter().zip(qs).zip(d).zip(sums) {
-        let (scale, inverse) = scales(x);
-        *d = scale;
-        if inverse == 0.0 {
-            (*qs, *sums) = ([0; LEN], [0; SUMS]);
-            continue;
+fn blocks_of_32<S: Simd>(s: S, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+    let blocks = x.chunks(64).zip(qs.chunks_mut(64)).zip(d.chunks_mut(2).zip(sums.chunks_mut(2)));
+    for ((x, qs), (d, sums)) in blocks {
+        let mut padded = [0.0; 64];
+        let mut factors = [0.0; 2];
+        for ((x, padded), (d, factor)) in
+            x.as_chunks::<32>().0.iter().zip(padded.as_chunks_mut::<32>().0).zip(d.iter_mut().zip(&mut factors))
+        {
+            *padded = *x;
+            [*d, *factor] = scales(x);
         }
-        let inverse = s.splat_float(inverse);
-        *sums = [0; SUMS];
-        for (i, (x, qs)) in x.as_chunks::<32>().0.iter().zip(qs.as_chunks_mut().0).enumerate() {
-            let mut scaled = [inverse; 4];
-            for (scaled, x) in scaled.iter_mut().zip(x.as_chunks().0) {
-                *scaled = s.mul(s.floats(x), inverse);
-            }
-            let codes = s.round(scaled);
-            s.store_codes(codes, qs);
-            for (half, sum) in s.sum_codes(codes).into_iter().enumerate() {
-                sums[(32 * i + 16 * half) * SUMS / LEN] += sum;
-            }
+        let [low, high] = factors;
+        let mut codes = [0; 64];
+        let [a, b, c, e] = quantize_64(s, &padded, [low, low, high, high], &mut codes);
+        qs.copy_from_slice(&codes[..qs.len()]);
+        for (sum, both) in sums.iter_mut().zip([a + b, c + e]) {
+            *sum = both;
         }
     }
+}
+
+#[inline(always)]
+fn blocks_of_256<S: Simd>(s: S, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [[i16; 16]]) {
+    let (x, qs) = (x.as_chunks::<256>().0, qs.as_chunks_mut::<256>().0);
+    for (((x, qs), d), sums) in x.iter().zip(qs).zip(d).zip(sums) {
+        let [scale, factor] = scales(x);
+        *d = scale;
+        let (x, qs, sums) = (x.as_chunks::<64>().0, qs.as_chunks_mut::<64>().0, sums.as_chunks_mut::<4>().0);
+        for ((x, qs), sums) in x.iter().zip(qs).zip(sums) {
+            *sums = quantize_64(s, x, [factor; 4], qs);
+        }
+    }
+}
+
+/// Quantizes four quarters of 16, each with its factor (all zero where that is zero); returns the sums of their codes.
+#[inline(always)]
+fn quantize_64<S: Simd>(s: S, x: &[f32; 64], factors: [f32; 4], codes: &mut [i8; 64]) -> [i16; 4] {
+    let mut scaled = [s.splat_float(0.0); 4];
+    for ((scaled, x), factor) in scaled.iter_mut().zip(x.as_chunks().0).zip(factors) {
+        if factor != 0.0 {
+            *scaled = s.mul(s.floats(x), s.splat_float(factor));
+        }
+    }
+    let rounded = s.round(scaled);
+    s.store_codes(rounded, codes);
+    s.sum_codes(rounded)
 }
 
 /// The scale of a block and what its activations are multiplied with.
 #[inline(always)]
-fn scales(x: &[f32]) -> (f32, f32) {
+fn scales(x: &[f32]) -> [f32; 2] {
     const TINY: f32 = f32::from_bits((127 - 120) << 23);
     // The bits of magnitudes compare as the magnitudes do, with infinity and NaN above all numbers.
     let max = x.iter().fold(0, |max: i32, x| max.max((x.to_bits() & 0x7FFF_FFFF) as i32));
     let max = f32::from_bits(max as u32);
     if !max.is_finite() {
-        (f32::NAN, 0.0)
+        [f32::NAN, 0.0]
     } else if max < TINY {
-        (0.0, 0.0)
+        [0.0, 0.0]
     } else {
-        (max / 127.0, 127.0 / max)
+        [max / 127.0, 127.0 / max]
     }
 }

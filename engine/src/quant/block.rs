@@ -21,7 +21,7 @@ impl Codes {
         }
     }
 
-    /// How many products [`Simd::partial_dot`] may add up: 1, 2, 4 or 8, and 0 where codes are signed.
+    /// How many products [`Simd::dot`] may add up where sums are `i16`: 1, 2, 4 or 8.
     pub const fn run(self) -> usize {
         match self {
             Codes::Unsigned { max, .. } => match 129 / max {
@@ -30,7 +30,24 @@ impl Codes {
                 2.. => 2,
                 _ => 1,
             },
-            Codes::Signed => 0,
+            Codes::Signed => 1,
+        }
+    }
+
+    /// The same codes in the form that a level multiplies best, to be made by [`Codes::adapt`].
+    pub const fn adapted<S: Simd>(self) -> Codes {
+        match self {
+            Codes::Signed if S::PREFERS_UNSIGNED => Codes::Unsigned { max: 255, offset: 128 },
+            _ => self,
+        }
+    }
+
+    /// Turns codes into their adapted form.
+    #[inline(always)]
+    pub fn adapt<S: Simd>(self, s: S, codes: S::Bytes) -> S::Bytes {
+        match self {
+            Codes::Signed if S::PREFERS_UNSIGNED => s.xor(codes, s.splat(128)),
+            _ => codes,
         }
     }
 
@@ -43,9 +60,9 @@ impl Codes {
     }
 }
 
-/// A floating-point type of `N` bytes, 8 of which are `W` bytes.
+/// A floating-point type of `N` bytes, 16 of which are `W` bytes.
 pub(crate) trait Float<const N: usize, const W: usize> {
-    /// 8 elements.
+    /// 16 elements.
     fn floats<S: Simd>(s: S, from: &[u8; W]) -> S::Floats;
 }
 
@@ -56,8 +73,8 @@ pub(crate) trait Block32<const N: usize> {
     /// Whether there is a minimum.
     const MIN: bool;
 
-    /// The codes of two blocks, one in each half: elements 0 to 15, then 16 to 31.
-    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 2];
+    /// The codes of four blocks, one in each quarter: elements 0 to 15, then 16 to 31.
+    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 4]) -> [S::Bytes; 2];
 
     /// The scale.
     #[inline(always)]
@@ -71,15 +88,15 @@ pub(crate) trait Block32<const N: usize> {
         f16_at(block, 2)
     }
 
-    /// The scales of 8 blocks.
+    /// The scales of 16 blocks.
     #[inline(always)]
-    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> S::Floats {
+    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; N]; 16]) -> S::Floats {
         f16_each(s, blocks, 0)
     }
 
-    /// The scales and minima of 8 blocks, where there are any.
+    /// The scales and minima of 16 blocks, where there are any.
     #[inline(always)]
-    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> [S::Floats; 2] {
+    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
         f16_pair_each(s, blocks, 0)
     }
 }
@@ -96,8 +113,8 @@ pub(crate) trait Block256<const N: usize> {
     /// Where the block's scale lies, as `f16`. That of the minima follows it.
     const SCALE: usize;
 
-    /// The codes of two blocks, one in each half: for each `i`, elements `64 * QUARTER + 16 * i` and up.
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; N]; 2]) -> [S::Bytes; 4];
+    /// The codes of elements `64 * QUARTER` and up, in order.
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; N]) -> S::Bytes;
 
     /// The integer scales as `i8`: 16, or 8 in the low half.
     fn scales(block: &[u8; N]) -> u128;
@@ -120,33 +137,33 @@ pub(crate) trait Block256<const N: usize> {
         f16_at(block, Self::SCALE + 2)
     }
 
-    /// The scales of 8 blocks.
+    /// The scales of 16 blocks.
     #[inline(always)]
-    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> S::Floats {
+    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; N]; 16]) -> S::Floats {
         f16_each(s, blocks, Self::SCALE)
     }
 
-    /// The scales and those of the minima of 8 blocks, where there are any.
+    /// The scales and those of the minima of 16 blocks, where there are any.
     #[inline(always)]
-    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 8]) -> [S::Floats; 2] {
+    fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
         f16_pair_each(s, blocks, Self::SCALE)
     }
 }
 
-/// The `f16` at byte `at` of each of 8 blocks. It is loaded with its neighbour, which is faster than alone.
+/// The `f16` at byte `at` of each of 16 blocks. It is loaded with its neighbour, which is faster than alone.
 #[inline(always)]
-fn f16_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> S::Floats {
+fn f16_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 16], at: usize) -> S::Floats {
     if at + 4 <= N { f16_pair_each(s, blocks, at)[0] } else { f16_pair_each(s, blocks, at - 2)[1] }
 }
 
-/// The two `f16` from byte `at` on of each of 8 blocks.
+/// The two `f16` from byte `at` on of each of 16 blocks.
 #[inline(always)]
-fn f16_pair_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 8], at: usize) -> [S::Floats; 2] {
-    let mut bits = [0; 8];
+fn f16_pair_each<S: Simd, const N: usize>(s: S, blocks: &[&[u8; N]; 16], at: usize) -> [S::Floats; 2] {
+    let mut bits = [0; 16];
     for (bits, block) in bits.iter_mut().zip(blocks) {
         *bits = u32::from_le_bytes(*part(*block, at));
     }
-    s.half_pairs(bits)
+    s.half_pairs(&bits)
 }
 
 fn f16_at(block: &[u8], at: usize) -> f32 {
@@ -159,17 +176,17 @@ pub(crate) fn part<const L: usize>(block: &[u8], at: usize) -> &[u8; L] {
     block[at..].first_chunk().expect("inside the block")
 }
 
-/// 16 bytes from byte `at` on of each of two blocks.
+/// 16 bytes from byte `at` on of each of four blocks.
 #[inline(always)]
-pub(crate) fn pair<S: Simd, const N: usize>(s: S, [low, high]: [&[u8; N]; 2], at: usize) -> S::Bytes {
-    s.pair(part(low, at), part(high, at))
+pub(crate) fn quarters<S: Simd, const N: usize>(s: S, [a, b, c, d]: [&[u8; N]; 4], at: usize) -> S::Bytes {
+    s.quarters([part(a, at), part(b, at), part(c, at), part(d, at)])
 }
 
-/// The low nibbles of 16 bytes from byte `at` on of each of two blocks, then the high ones.
+/// The low nibbles of 16 bytes from byte `at` on of each of four blocks, then the high ones.
 #[inline(always)]
-pub(crate) fn nibbles<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 2], at: usize) -> [S::Bytes; 2] {
-    let both = pair(s, blocks, at);
-    [s.field(both, 0, 15), s.field(both, 4, 15)]
+pub(crate) fn nibbles<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 4], at: usize) -> [S::Bytes; 2] {
+    let both = quarters(s, blocks, at);
+    [s.field(both, [0; 4], 15), s.field(both, [4; 4], 15)]
 }
 
 /// The 6-bit scales and minima of `Q4_K` and `Q5_K`, 8 each, from their 12 bytes.

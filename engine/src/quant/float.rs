@@ -6,9 +6,9 @@ use crate::simd::Simd;
 /// IEEE single precision.
 pub(crate) struct F32;
 
-impl Float<4, 32> for F32 {
+impl Float<4, 64> for F32 {
     #[inline(always)]
-    fn floats<S: Simd>(s: S, from: &[u8; 32]) -> S::Floats {
+    fn floats<S: Simd>(s: S, from: &[u8; 64]) -> S::Floats {
         s.f32s(from)
     }
 }
@@ -16,9 +16,9 @@ impl Float<4, 32> for F32 {
 /// IEEE half precision.
 pub(crate) struct F16;
 
-impl Float<2, 16> for F16 {
+impl Float<2, 32> for F16 {
     #[inline(always)]
-    fn floats<S: Simd>(s: S, from: &[u8; 16]) -> S::Floats {
+    fn floats<S: Simd>(s: S, from: &[u8; 32]) -> S::Floats {
         s.f16s(from)
     }
 }
@@ -26,9 +26,9 @@ impl Float<2, 16> for F16 {
 /// The upper half of IEEE single precision.
 pub(crate) struct BF16;
 
-impl Float<2, 16> for BF16 {
+impl Float<2, 32> for BF16 {
     #[inline(always)]
-    fn floats<S: Simd>(s: S, from: &[u8; 16]) -> S::Floats {
+    fn floats<S: Simd>(s: S, from: &[u8; 32]) -> S::Floats {
         s.bf16s(from)
     }
 }

@@ -15,14 +15,15 @@ impl Block32<18> for IQ4_NL {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 2]) -> [S::Bytes; 2] {
-        levels(s, nibbles(s, blocks, 2))
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 4]) -> [S::Bytes; 2] {
+        let [low, high] = nibbles(s, blocks, 2);
+        [levels(s, low), levels(s, high)]
     }
 }
 
 /// The levels of indices.
 #[inline(always)]
-pub(super) fn levels<S: Simd>(s: S, [low, high]: [S::Bytes; 2]) -> [S::Bytes; 2] {
+pub(super) fn levels<S: Simd>(s: S, indices: S::Bytes) -> S::Bytes {
     const BYTES: [u8; 16] = {
         let mut bytes = [0; 16];
         let mut i = 0;
@@ -32,6 +33,5 @@ pub(super) fn levels<S: Simd>(s: S, [low, high]: [S::Bytes; 2]) -> [S::Bytes; 2]
         }
         bytes
     };
-    let table = s.twice(&BYTES);
-    [s.lookup(table, low), s.lookup(table, high)]
+    s.lookup(&BYTES, indices)
 }

@@ -1,7 +1,7 @@
 //! IQ4_XS: `d: f16`, a `u16` of high 2 bits and 4 bytes of low nibbles of the 8 scales of 32 elements each, 128 bytes of
 //! nibbles, 16 for each 32 elements in the order of Q4_0, with the levels of IQ4_NL; `d * (scale - 32) * TABLE[q]`.
 
-use super::block::{Block256, Codes, nibbles, part};
+use super::block::{Block256, Codes, part};
 use super::iq4_nl::levels;
 use crate::simd::Simd;
 
@@ -15,11 +15,9 @@ impl Block256<136> for IQ4_XS {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 136]; 2]) -> [S::Bytes; 4] {
-        let at = 8 + 32 * QUARTER;
-        let [a, b] = levels(s, nibbles(s, blocks, at));
-        let [c, d] = levels(s, nibbles(s, blocks, at + 16));
-        [a, b, c, d]
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 136]) -> S::Bytes {
+        let (first, second) = (part(block, 8 + 32 * QUARTER), part(block, 24 + 32 * QUARTER));
+        levels(s, s.field(s.quarters([first, first, second, second]), [0, 4, 0, 4], 15))
     }
 
     #[inline(always)]

@@ -64,7 +64,7 @@ macro_rules! tensor_types {
             }
         }
     };
-    (@visit F32, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.float::<$format, $bytes, { 8 * $bytes }>() };
+    (@visit F32, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.float::<$format, $bytes, { 16 * $bytes }>() };
     (@visit Q8, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.block32::<$format, $bytes>() };
     (@visit Q8K, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.block256::<$format, $bytes>() };
 }
@@ -88,7 +88,7 @@ tensor_types! {
     MXFP4 = 39, "MXFP4", 32, 17, Q8, mxfp4::MXFP4;
 }
 
-/// Work that differs by the kind of block. `N` is the bytes of a block, `W` those of 8 floats.
+/// Work that differs by the kind of block. `N` is the bytes of a block, `W` those of 16 floats.
 pub(crate) trait Visitor {
     type Out;
     fn float<F: Float<N, W>, const N: usize, const W: usize>(self) -> Self::Out;
@@ -124,7 +124,7 @@ impl Visitor for Dequantize<'_> {
     type Out = ();
 
     fn float<F: Float<N, W>, const N: usize, const W: usize>(self) {
-        for (bytes, out) in self.bytes.chunks(W).zip(self.out.chunks_mut(8)) {
+        for (bytes, out) in self.bytes.chunks(W).zip(self.out.chunks_mut(16)) {
             let mut padded = [0; W];
             padded[..bytes.len()].copy_from_slice(bytes);
             out.copy_from_slice(&F::floats(Scalar, &padded)[..out.len()]);
@@ -134,7 +134,7 @@ impl Visitor for Dequantize<'_> {
     fn block32<F: Block32<N>, const N: usize>(self) {
         for (block, out) in self.bytes.as_chunks::<N>().0.iter().zip(self.out.as_chunks_mut::<32>().0) {
             let (d, m) = (F::scale(block), if F::MIN { F::min(block) } else { 0.0 });
-            let [low, high] = F::codes(Scalar, [block; 2]);
+            let [low, high] = F::codes(Scalar, [block; 4]);
             for (y, &code) in out.iter_mut().zip(low[..16].iter().chain(&high)) {
                 let product = F::CODES.value(code) as f32 * d;
                 *y = if F::MIN { product + m } else { product };
@@ -147,15 +147,15 @@ impl Visitor for Dequantize<'_> {
             let (d, dmin) = (F::scale(block), if F::MIN { F::min(block) } else { 0.0 });
             let (scales, mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
             let codes = [
-                F::codes::<_, 0>(Scalar, [block; 2]),
-                F::codes::<_, 1>(Scalar, [block; 2]),
-                F::codes::<_, 2>(Scalar, [block; 2]),
-                F::codes::<_, 3>(Scalar, [block; 2]),
+                F::codes::<_, 0>(Scalar, block),
+                F::codes::<_, 1>(Scalar, block),
+                F::codes::<_, 2>(Scalar, block),
+                F::codes::<_, 3>(Scalar, block),
             ];
             for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
                 let run = 16 * j / F::RUN;
                 let (d, m) = (d * (scales[run] as i8) as f32, dmin * (mins[run] as i8) as f32);
-                for (y, &code) in out.iter_mut().zip(&codes[j / 4][j % 4]) {
+                for (y, &code) in out.iter_mut().zip(&codes[j / 4][j % 4 * 16..]) {
                     let product = d * F::CODES.value(code) as f32;
                     *y = if F::MIN { product - m } else { product };
                 }

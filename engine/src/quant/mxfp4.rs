@@ -14,9 +14,9 @@ impl Block32<17> for MXFP4 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 17]; 2]) -> [S::Bytes; 2] {
-        let (table, [low, high]) = (s.twice(&TABLE), nibbles(s, blocks, 1));
-        [s.lookup(table, low), s.lookup(table, high)]
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 17]; 4]) -> [S::Bytes; 2] {
+        let [low, high] = nibbles(s, blocks, 1);
+        [s.lookup(&TABLE, low), s.lookup(&TABLE, high)]
     }
 
     #[inline(always)]
@@ -25,12 +25,12 @@ impl Block32<17> for MXFP4 {
     }
 
     #[inline(always)]
-    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; 17]; 8]) -> S::Floats {
-        let mut exponents = [0; 8];
+    fn scale_each<S: Simd>(s: S, blocks: &[&[u8; 17]; 16]) -> S::Floats {
+        let mut exponents = [0; 16];
         for (e, block) in exponents.iter_mut().zip(blocks) {
             *e = block[0] as i32;
         }
-        let mut scales = [0.0; 8];
+        let mut scales = [0.0; 16];
         for (scale, e) in scales.iter_mut().zip(exponents) {
             *scale = power(e);
         }

@@ -207,10 +207,10 @@ fn term(kind: TensorType, block: &Block, x: &[i8], dx: f32) -> f32 {
         i += block.scales[j / 16] * block.codes[j] * *x as i32;
         m += block.mins[j / 16] * *x as i32;
     }
-    let product = (block.d * dx) * i as f32;
-    match kind {
-        TensorType::Q4_1 | TensorType::Q5_1 => product + block.m * (dx * m as f32),
-        TensorType::Q2_K | TensorType::Q4_K | TensorType::Q5_K => product - (block.m * dx) * m as f32,
+    let product = block.d * i as f32;
+    dx * match kind {
+        TensorType::Q4_1 | TensorType::Q5_1 => product + block.m * m as f32,
+        TensorType::Q2_K | TensorType::Q4_K | TensorType::Q5_K => product - block.m * m as f32,
         _ => product,
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The codes of elements `128h..128h+128` are in bytes `32h..32h+32`: bits `2j` and up of byte `i` are element `32j + i`.
 
-use super::block::{Block256, Codes, pair, part};
+use super::block::{Block256, Codes, part};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -18,8 +18,8 @@ impl Block256<84> for Q2_K {
     const SCALE: usize = 80;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 84]; 2]) -> [S::Bytes; 4] {
-        two_bits(s, blocks, 16, QUARTER)
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 84]) -> S::Bytes {
+        two_bits(s, block, 16, QUARTER)
     }
 
     #[inline(always)]
@@ -35,13 +35,7 @@ impl Block256<84> for Q2_K {
 
 /// The 2-bit codes of a quarter, in the 64 bytes from byte `at` on.
 #[inline(always)]
-pub(super) fn two_bits<S: Simd, const N: usize>(
-    s: S,
-    blocks: [&[u8; N]; 2],
-    at: usize,
-    quarter: usize,
-) -> [S::Bytes; 4] {
-    let (at, shift) = (at + quarter / 2 * 32, quarter as i32 % 2 * 4);
-    let (first, second) = (pair(s, blocks, at), pair(s, blocks, at + 16));
-    [s.field(first, shift, 3), s.field(second, shift, 3), s.field(first, shift + 2, 3), s.field(second, shift + 2, 3)]
+pub(super) fn two_bits<S: Simd>(s: S, block: &[u8], at: usize, quarter: usize) -> S::Bytes {
+    let shift = quarter as i32 % 2 * 4;
+    s.field(s.twice(part(block, at + quarter / 2 * 32)), [shift, shift, shift + 2, shift + 2], 3)
 }

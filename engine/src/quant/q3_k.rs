@@ -1,7 +1,7 @@
 //! Q3_K: 32 bytes of high bits, 64 bytes of low 2 bits as in Q2_K, 12 bytes of 6-bit scales, `d: f16`;
 //! `d * (scale - 32) * (q - 4)`. Bit `j` of high byte `i` belongs to element `32j + i`.
 
-use super::block::{Block256, Codes, pair, part};
+use super::block::{Block256, Codes, part};
 use super::q2_k::two_bits;
 use crate::simd::Simd;
 
@@ -15,14 +15,10 @@ impl Block256<110> for Q3_K {
     const SCALE: usize = 108;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 110]; 2]) -> [S::Bytes; 4] {
-        let mut codes = two_bits(s, blocks, 32, QUARTER);
-        let high = [pair(s, blocks, 0), pair(s, blocks, 16)];
-        for (i, code) in codes.iter_mut().enumerate() {
-            let bit = (2 * QUARTER + i / 2) as i32;
-            *code = s.or(*code, s.field(high[i % 2], bit - 2, 4));
-        }
-        codes
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 110]) -> S::Bytes {
+        let up = 2 * QUARTER as i32 - 2;
+        let high = s.field(s.twice(part(block, 0)), [up, up, up + 1, up + 1], 4);
+        s.or(two_bits(s, block, 32, QUARTER), high)
     }
 
     /// Number `4i + j` has its low 4 bits in byte `4(i % 2) + j` (the low nibbles for `i` below 2) and its high 2 bits

@@ -11,7 +11,7 @@ impl Block32<18> for Q4_0 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 2]) -> [S::Bytes; 2] {
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 4]) -> [S::Bytes; 2] {
         nibbles(s, blocks, 2)
     }
 }

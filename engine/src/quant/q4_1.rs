@@ -11,7 +11,7 @@ impl Block32<20> for Q4_1 {
     const MIN: bool = true;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 20]; 2]) -> [S::Bytes; 2] {
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 20]; 4]) -> [S::Bytes; 2] {
         nibbles(s, blocks, 4)
     }
 }

@@ -1,7 +1,7 @@
 //! Q4_K: `d: f16`, `dmin: f16`, 12 bytes of 6-bit scales and minima of 32 elements each, 128 bytes of nibbles;
 //! `d * scale * q - dmin * min`. Bytes `32h..32h+32` hold elements `64h..64h+32` low and the next 32 high.
 
-use super::block::{Block256, Codes, nibbles, part, six_bit_scales};
+use super::block::{Block256, Codes, part, six_bit_scales};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -14,8 +14,8 @@ impl Block256<144> for Q4_K {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 144]; 2]) -> [S::Bytes; 4] {
-        wide_nibbles(s, blocks, 16, QUARTER)
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 144]) -> S::Bytes {
+        wide_nibbles(s, block, 16, QUARTER)
     }
 
     #[inline(always)]
@@ -31,13 +31,6 @@ impl Block256<144> for Q4_K {
 
 /// The codes of a quarter, in the 128 bytes from byte `at` on.
 #[inline(always)]
-pub(super) fn wide_nibbles<S: Simd, const N: usize>(
-    s: S,
-    blocks: [&[u8; N]; 2],
-    at: usize,
-    quarter: usize,
-) -> [S::Bytes; 4] {
-    let at = at + 32 * quarter;
-    let ([a, c], [b, d]) = (nibbles(s, blocks, at), nibbles(s, blocks, at + 16));
-    [a, b, c, d]
+pub(super) fn wide_nibbles<S: Simd>(s: S, block: &[u8], at: usize, quarter: usize) -> S::Bytes {
+    s.field(s.twice(part(block, at + 32 * quarter)), [0, 0, 4, 4], 15)
 }

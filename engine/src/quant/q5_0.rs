@@ -12,18 +12,18 @@ impl Block32<22> for Q5_0 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 22]; 2]) -> [S::Bytes; 2] {
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 22]; 4]) -> [S::Bytes; 2] {
         five_bits(s, blocks, 2)
     }
 }
 
 /// The fifth bits from byte `at` on and the nibbles that follow them.
 #[inline(always)]
-pub(super) fn five_bits<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 2], at: usize) -> [S::Bytes; 2] {
-    let mut codes = nibbles(s, blocks, at + 4);
-    let fifth = s.spread_bits(part(blocks[0], at), part(blocks[1], at));
-    for (code, fifth) in codes.iter_mut().zip(fifth) {
-        *code = s.or(*code, s.and(fifth, s.splat(16)));
-    }
-    codes
+pub(super) fn five_bits<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 4], at: usize) -> [S::Bytes; 2] {
+    let [a, b, c, d] = blocks.map(|block| u32::from_le_bytes(*part(block, at)) as u64);
+    let low = a & 0xFFFF | (b & 0xFFFF) << 16 | (c & 0xFFFF) << 32 | d << 48;
+    let high = a >> 16 | b & 0xFFFF_0000 | (c & 0xFFFF_0000) << 16 | (d & 0xFFFF_0000) << 32;
+    let [low_nibbles, high_nibbles] = nibbles(s, blocks, at + 4);
+    let (low, high) = (s.spread_bits(low), s.spread_bits(high));
+    [s.or(low_nibbles, s.and(low, s.splat(16))), s.or(high_nibbles, s.and(high, s.splat(16)))]
 }

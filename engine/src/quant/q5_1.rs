@@ -12,7 +12,7 @@ impl Block32<24> for Q5_1 {
     const MIN: bool = true;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 24]; 2]) -> [S::Bytes; 2] {
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 24]; 4]) -> [S::Bytes; 2] {
         five_bits(s, blocks, 4)
     }
 }

@@ -1,6 +1,6 @@
 //! Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles: bit `j` of byte `i` belongs to element `32j + i`.
 
-use super::block::{Block256, Codes, pair, part, six_bit_scales};
+use super::block::{Block256, Codes, part, six_bit_scales};
 use super::q4_k::wide_nibbles;
 use crate::simd::Simd;
 
@@ -14,14 +14,10 @@ impl Block256<176> for Q5_K {
     const SCALE: usize = 0;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 176]; 2]) -> [S::Bytes; 4] {
-        let mut codes = wide_nibbles(s, blocks, 48, QUARTER);
-        let fifth = [pair(s, blocks, 16), pair(s, blocks, 32)];
-        for (i, code) in codes.iter_mut().enumerate() {
-            let bit = (2 * QUARTER + i / 2) as i32;
-            *code = s.or(*code, s.field(fifth[i % 2], bit - 4, 16));
-        }
-        codes
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 176]) -> S::Bytes {
+        let shift = 2 * QUARTER as i32 - 4;
+        let fifth = s.field(s.twice(part(block, 16)), [shift, shift, shift + 1, shift + 1], 16);
+        s.or(wide_nibbles(s, block, 48, QUARTER), fifth)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 //! For elements `128h..128h+128`: low bytes `64h + i`, for `i` below 64, hold element `i` low and element `64 + i`
 //! high; bits `2j` and up of high byte `32h + i` belong to element `32j + i`.
 
-use super::block::{Block256, Codes, pair, part};
+use super::block::{Block256, Codes, part};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -17,16 +17,12 @@ impl Block256<210> for Q6_K {
     const SCALE: usize = 208;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, blocks: [&[u8; 210]; 2]) -> [S::Bytes; 4] {
-        let (low, high, shift) = (QUARTER / 2 * 64, 128 + QUARTER / 2 * 32, QUARTER as i32 % 2 * 4);
-        let high = [pair(s, blocks, high), pair(s, blocks, high + 16)];
-        let mut codes = [s.splat(0); 4];
-        for (i, code) in codes.iter_mut().enumerate() {
-            let nibble = s.field(pair(s, blocks, low + 16 * i), shift, 15);
-            let bits = shift + 2 * (i / 2) as i32;
-            *code = s.or(nibble, s.field(high[i % 2], bits - 4, 0x30));
-        }
-        codes
+    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 210]) -> S::Bytes {
+        let (half, shift) = (QUARTER / 2, QUARTER as i32 % 2 * 4);
+        let low = s.field(s.bytes(part(block, 64 * half)), [shift; 4], 15);
+        let up = shift - 4;
+        let high = s.field(s.twice(part(block, 128 + 32 * half)), [up, up, up + 2, up + 2], 0x30);
+        s.or(low, high)
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Q8_0: `d: f16`, 32 signed bytes; `d * q`.
 
-use super::block::{Block32, Codes, pair};
+use super::block::{Block32, Codes, quarters};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -11,7 +11,7 @@ impl Block32<34> for Q8_0 {
     const MIN: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 34]; 2]) -> [S::Bytes; 2] {
-        [pair(s, blocks, 2), pair(s, blocks, 18)]
+    fn codes<S: Simd>(s: S, blocks: [&[u8; 34]; 4]) -> [S::Bytes; 2] {
+        [quarters(s, blocks, 2), quarters(s, blocks, 18)]
     }
 }

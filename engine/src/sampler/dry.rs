@@ -98,15 +98,16 @@ impl Dry {
     /// `None` where the parameters turn it off.
     pub fn new(params: &Params, breakers: impl FnOnce() -> Breakers) -> Option<Dry> {
         let off = params.dry_multiplier == 0.0 || params.dry_base < 1.0 || params.dry_penalty_last_n == 0;
+        let reserved = params.dry_penalty_last_n.min(super::RESERVED_HISTORY);
         (!off).then(|| Dry {
             multiplier: params.dry_multiplier,
             base: params.dry_base,
             allowed_length: params.dry_allowed_length,
             last_n: params.dry_penalty_last_n,
             breakers: breakers(),
-            recent: Vec::new(),
-            matches: Vec::new(),
-            repeats: Vec::new(),
+            recent: Vec::with_capacity(reserved),
+            matches: Vec::with_capacity(reserved),
+            repeats: Vec::with_capacity(reserved),
         })
     }
 

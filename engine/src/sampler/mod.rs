@@ -95,6 +95,9 @@ pub struct Sampler {
     pool: Pool,
 }
 
+/// Tokens of history that have room from the start. A longer memory grows as it fills.
+const RESERVED_HISTORY: usize = 8192;
+
 impl Sampler {
     /// Prepares the chain of `params` for a vocabulary.
     pub fn new(params: &Params, vocabulary: &dyn Vocabulary) -> Result<Sampler, Error> {
@@ -113,15 +116,16 @@ impl Sampler {
         let uses = |stage| stages.contains(&stage);
         let penalties = if uses(Stage::Penalties) { params.penalty_last_n } else { 0 };
         let repeats = dry.as_ref().filter(|_| uses(Stage::Dry)).map_or(0, |dry| dry.last_n);
+        let memory = penalties.max(repeats);
         Ok(Sampler {
             bias: biases(&params, vocabulary)?,
             dry,
             mirostat: Mirostat::new(&params),
             random: generator(params.seed),
-            history: VecDeque::new(),
-            memory: penalties.max(repeats),
-            counts: Vec::new(),
-            pool: Pool::default(),
+            history: VecDeque::with_capacity(memory.min(RESERVED_HISTORY)),
+            memory,
+            counts: Vec::with_capacity(penalties.min(RESERVED_HISTORY)),
+            pool: Pool::with_capacity(vocabulary.len()),
             params,
             stages,
         })

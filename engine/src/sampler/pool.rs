@@ -66,6 +66,17 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// A pool that never needs more memory for a vocabulary of `len` tokens. What is not used is not touched.
+    pub fn with_capacity(len: usize) -> Self {
+        Self {
+            dense: Vec::with_capacity(len),
+            list: Vec::with_capacity(len),
+            scores: Vec::with_capacity(len),
+            picked: Vec::with_capacity(len),
+            ..Self::default()
+        }
+    }
+
     /// Starts over with all tokens.
     pub fn fill(&mut self, logits: &[f32]) {
         self.dense.clear();

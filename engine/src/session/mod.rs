@@ -57,6 +57,8 @@ pub struct Session {
     limits: Limits,
     level: Level,
     tokens: Vec<u32>,
+    /// Positions that the KV cache has held since it was last empty.
+    written: usize,
 }
 
 impl Session {
@@ -70,7 +72,7 @@ impl Session {
         let state = State::new(&crew, model.spec(), limits, options.kv)?;
         let mut tokens = Vec::new();
         tokens.try_reserve_exact(limits.context).map_err(|_| OutOfMemory(4 * limits.context))?;
-        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens })
+        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens, written: 0 })
     }
 
     /// The model.
@@ -123,20 +125,28 @@ impl Session {
         Ok(())
     }
 
-    /// Drops all but the first `len` tokens.
-    pub fn rewind(&mut self, len: usize) {
+    /// Drops all but the first `len` tokens, and returns how many are left. That may be none: layers with a window keep
+    /// only what is still to be seen, and a few hundred positions more, so that going back further means to begin again.
+    pub fn rewind(&mut self, len: usize) -> usize {
+        if len < self.state.oldest(self.model.spec(), self.written) {
+            self.tokens.clear();
+        }
         self.tokens.truncate(len);
+        if self.tokens.is_empty() {
+            self.written = 0;
+        }
+        self.tokens.len()
     }
 
-    /// Makes `tokens` the content of the KV cache: keeps what they have in common with it, feeds the rest. Returns how many
-    /// were kept. At least the last one is fed, for its logits.
+    /// Makes `tokens` the content of the KV cache: keeps what they have in common with it (as far as [`Session::rewind`]
+    /// can), feeds the rest. Returns how many were kept. At least the last one is fed, for its logits.
     pub fn prompt(&mut self, tokens: &[u32]) -> Result<usize, Error> {
         let last = tokens.len().checked_sub(1).ok_or(Error::EmptyPrompt)?;
         let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(last);
         self.check_from(common, &tokens[common..])?;
-        self.rewind(common);
-        self.feed(&tokens[common..])?;
-        Ok(common)
+        let kept = self.rewind(common);
+        self.feed(&tokens[kept..])?;
+        Ok(kept)
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
@@ -160,6 +170,7 @@ impl Session {
     fn pass(&mut self, tokens: &[u32], wanted: Range<usize>) {
         let (model, state) = (&*self.model, &self.state);
         let (level, position) = (self.level, self.tokens.len());
+        self.written = self.written.max(position + tokens.len());
         self.crew.run(&*self.pool, &|team| {
             let backend = Cpu { team, level, state, ropes: &model.spec().ropes, tokens, position };
             transformer::forward(&backend, model.spec(), model.weights());

@@ -1,9 +1,10 @@
 //! Instruction sets behind one trait.
 //!
-//! A kernel is written once, as a [`Kernel`] that is generic over [`Simd`]: about forty operations on vectors of 32 bytes,
-//! eight `i32` and eight `f32`. [`Level::run`] compiles it once per [`Level`], inside a function that has the level's
-//! instructions enabled, so that plain loops in a kernel vectorize for the level as well. The zero-sized value that
-//! implements [`Simd`] is the proof that the CPU has the instructions, which makes every operation safe to call.
+//! A kernel is written once, as a [`Kernel`] that is generic over [`Simd`]: about fifty operations on vectors of 64 bytes,
+//! 16 `i32` and 16 `f32`, which a level holds in as many registers as it needs. [`Level::run`] compiles it once per
+//! [`Level`], inside a function that has the level's instructions enabled, so that plain loops in a kernel vectorize for
+//! the level as well. The zero-sized value that implements [`Simd`] is the proof that the CPU has the instructions, which
+//! makes every operation safe to call.
 //!
 //! All levels give the same bits. Integer operations are exact within the ranges that they state; floating-point ones
 //! round once each and are never fused.
@@ -12,12 +13,22 @@
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod avx2;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod avx512;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod x86;
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-pub use avx2::Avx2;
+pub use avx2::{Avx, Avx2, AvxVnni};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+pub use avx512::Avx512Vnni;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+pub use neon::{Arm, Neon, NeonDotprod, NeonI8mm};
 pub use scalar::Scalar;
 
 use alloc::string::{String, ToString};
@@ -33,11 +44,29 @@ pub enum Level {
     Scalar,
     /// x86-64 with AVX2 and F16C.
     Avx2,
+    /// x86-64 with AVX2, F16C and AVX-VNNI.
+    AvxVnni,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512Vnni,
+    /// 64-bit Arm.
+    Neon,
+    /// 64-bit Arm with `dotprod`.
+    NeonDotprod,
+    /// 64-bit Arm with `dotprod` and `i8mm`.
+    NeonI8mm,
 }
 
 impl Level {
-    /// All levels, slowest first.
-    pub const ALL: &[Level] = &[Level::Scalar, Level::Avx2];
+    /// All levels; of those that a CPU can have, slowest first.
+    pub const ALL: &[Level] = &[
+        Level::Scalar,
+        Level::Avx2,
+        Level::AvxVnni,
+        Level::Avx512Vnni,
+        Level::Neon,
+        Level::NeonDotprod,
+        Level::NeonI8mm,
+    ];
 
     /// The fastest level that this CPU has.
     pub fn best() -> Level {
@@ -51,13 +80,12 @@ impl Level {
 
     /// Whether this CPU has the level.
     pub fn is_available(self) -> bool {
-        match self {
-            Level::Scalar => true,
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-            Level::Avx2 => Avx2::new().is_some(),
-            #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-            Level::Avx2 => false,
-        }
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        return x86::has(self);
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+        return neon::has(self);
+        #[allow(unreachable_code)] // Elsewhere.
+        (self == Level::Scalar)
     }
 
     /// The name that [`FromStr`] reads.
@@ -65,6 +93,11 @@ impl Level {
         match self {
             Level::Scalar => "scalar",
             Level::Avx2 => "avx2",
+            Level::AvxVnni => "avx-vnni",
+            Level::Avx512Vnni => "avx512-vnni",
+            Level::Neon => "neon",
+            Level::NeonDotprod => "neon-dotprod",
+            Level::NeonI8mm => "neon-i8mm",
         }
     }
 
@@ -72,10 +105,42 @@ impl Level {
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Out {
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-        if self == Level::Avx2
-            && let Some(avx2) = Avx2::new()
-        {
-            return avx2.run(kernel);
+        match self {
+            Level::Avx2 => {
+                if let Some(token) = Avx2::new() {
+                    return token.run(kernel);
+                }
+            }
+            Level::AvxVnni => {
+                if let Some(token) = AvxVnni::new() {
+                    return token.run(kernel);
+                }
+            }
+            Level::Avx512Vnni => {
+                if let Some(token) = Avx512Vnni::new() {
+                    return token.run(kernel);
+                }
+            }
+            _ => {}
+        }
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+        match self {
+            Level::Neon => {
+                if let Some(token) = Neon::new() {
+                    return token.run(kernel);
+                }
+            }
+            Level::NeonDotprod => {
+                if let Some(token) = NeonDotprod::new() {
+                    return token.run(kernel);
+                }
+            }
+            Level::NeonI8mm => {
+                if let Some(token) = NeonI8mm::new() {
+                    return token.run(kernel);
+                }
+            }
+            _ => {}
         }
         Scalar.run(kernel)
     }
@@ -124,22 +189,31 @@ pub trait Kernel {
 
 /// Operations of an instruction set.
 ///
-/// A [`Bytes`](Simd::Bytes) is two halves of 16 bytes, one for each of two rows; an [`Ints`](Simd::Ints) or
-/// [`Floats`](Simd::Floats) is then four lanes for each of them, or one lane for each of eight rows. "Codes" are small
-/// integers in bytes: unsigned ones of weights, signed ones of activations, the latter always within -127..=127. A *pair
-/// scale* is an `Ints` whose every lane holds the same `i16` twice; other pairs of `i16` are packed the same way, first
-/// in the low half.
+/// A [`Bytes`](Simd::Bytes) is four quarters of 16 bytes or 16 groups of 4; an [`Ints`](Simd::Ints) or
+/// [`Floats`](Simd::Floats) has a lane for each of those groups. "Codes" are small integers in bytes: unsigned or signed
+/// ones of weights, and signed ones of activations, which are always within -127..=127.
+///
+/// Sums of products of codes go through a [`Partial`](Simd::Partial): what an instruction set adds up before it has to widen
+/// its numbers to `i32`. Where [`Simd::SUMS_32`] is set those are `i32` already, and any number of products may follow
+/// each other; elsewhere they are `i16`, and the largest weights that go into one partial sum may add up to at most 129.
 pub trait Simd: Copy + Send + Sync + 'static {
-    /// 2 x 16 bytes.
+    /// 64 bytes.
     type Bytes: Copy;
-    /// 8 `i32`.
+    /// 16 `i32`.
     type Ints: Copy;
-    /// 8 `f32`.
+    /// 16 `f32`.
     type Floats: Copy;
-    /// Sums of products of codes not yet widened: some number of `i16` or wider lanes for each of 8 `i32` lanes.
+    /// Sums of products of codes, on the way to 16 `i32`.
     type Partial: Copy;
-    /// 2 x 8 `i16`.
+    /// 16 integer scales of a block.
     type Scales: Copy;
+
+    /// Whether 24 accumulators fit in registers, beside what feeds them; else 6 do.
+    const MANY_REGISTERS: bool;
+    /// Whether partial sums are `i32`.
+    const SUMS_32: bool;
+    /// Whether signed weights are better made unsigned, by adding 128, than given to [`Simd::dot_signed`].
+    const PREFERS_UNSIGNED: bool;
 
     /// The level that this is.
     fn level(self) -> Level;
@@ -150,41 +224,38 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside.
     fn prefetch(self, bytes: &[u8], offset: usize);
 
-    /// As [`Simd::prefetch`], into the second-level cache: for what is needed only after more than fits the first.
-    fn prefetch_far(self, bytes: &[u8], offset: usize);
+    /// 64 bytes from memory.
+    fn bytes(self, from: &[u8; 64]) -> Self::Bytes;
 
-    /// 32 bytes from memory.
-    fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
+    /// 64 codes from memory.
+    fn codes(self, from: &[i8; 64]) -> Self::Bytes;
 
-    /// 16 bytes for each half.
-    fn pair(self, low: &[u8; 16], high: &[u8; 16]) -> Self::Bytes;
+    /// The same 32 bytes twice.
+    fn twice(self, from: &[u8; 32]) -> Self::Bytes;
 
-    /// The same 16 bytes in both halves.
-    fn twice(self, from: &[u8; 16]) -> Self::Bytes;
+    /// 16 bytes for each quarter.
+    fn quarters(self, from: [&[u8; 16]; 4]) -> Self::Bytes;
 
-    /// The same 16 codes in both halves.
-    fn twice_codes(self, from: &[i8; 16]) -> Self::Bytes;
+    /// The first 16 of each 32 codes, then the others.
+    fn split_codes(self, from: &[[i8; 32]; 4]) -> [Self::Bytes; 2];
 
-    /// Bytes 0xFF for bits that are set, else 0: in each half, bits 0 to 15 of its number, then bits 16 to 31.
-    fn spread_bits(self, low: &[u8; 4], high: &[u8; 4]) -> [Self::Bytes; 2];
+    /// 0xFF for bits that are set, else 0, from the lowest bit on.
+    fn spread_bits(self, bits: u64) -> Self::Bytes;
 
-    /// `byte` 32 times.
+    /// `byte` 64 times.
     fn splat(self, byte: u8) -> Self::Bytes;
 
-    /// 4 codes 8 times.
+    /// 4 codes 16 times.
     fn splat4(self, from: &[i8; 4]) -> Self::Bytes;
 
-    /// Numbers as little-endian halves.
-    fn join(self, low: u128, high: u128) -> Self::Bytes;
+    /// Stores 64 bytes.
+    fn store(self, bytes: Self::Bytes, to: &mut [u8; 64]);
 
-    /// Stores 32 bytes.
-    fn store(self, bytes: Self::Bytes, to: &mut [u8; 32]);
+    /// Stores 64 codes.
+    fn store_codes(self, codes: Self::Bytes, to: &mut [i8; 64]);
 
-    /// The sums of the codes of each half.
-    fn sum_codes(self, codes: Self::Bytes) -> [i16; 2];
-
-    /// Stores 32 codes.
-    fn store_codes(self, codes: Self::Bytes, to: &mut [i8; 32]);
+    /// The sums of the codes of each quarter.
+    fn sum_codes(self, codes: Self::Bytes) -> [i16; 4];
 
     /// Bitwise and.
     fn and(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
@@ -192,50 +263,66 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Bitwise or.
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
-    /// Each byte shifted right by `shift` bits, or left by `-shift`, under `mask`, which must be zero where zeros come in.
-    fn field(self, a: Self::Bytes, shift: i32, mask: u8) -> Self::Bytes;
+    /// Bitwise exclusive or.
+    fn xor(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 
-    /// The byte of `table` at each index, where both halves of `table` are the same and indices are below 16.
-    fn lookup(self, table: Self::Bytes, index: Self::Bytes) -> Self::Bytes;
+    /// Each byte of quarter `q` shifted right by `shifts[q]` bits, or left by `-shifts[q]`, under `mask`, which must be zero
+    /// where zeros come in. Shifts are -7 to 7.
+    fn field(self, a: Self::Bytes, shifts: [i32; 4], mask: u8) -> Self::Bytes;
 
-    /// Transposes, in each half, a square of 4 x 4 groups of 4 bytes.
-    fn transpose(self, rows: [Self::Bytes; 4]) -> [Self::Bytes; 4];
+    /// The byte of `table` at each index, which must be below 16.
+    fn lookup(self, table: &[u8; 16], index: Self::Bytes) -> Self::Bytes;
 
-    /// In lane `i`, bytes `a` and `b` (0 to 3) of group `i` of 4 bytes, taken as `i8`, as a pair of `i16`.
-    fn widen(self, bytes: Self::Bytes, a: u32, b: u32) -> Self::Ints;
+    /// Transposes a square of 16 x 16 groups of 4 bytes.
+    fn transpose(self, rows: [Self::Bytes; 16]) -> [Self::Bytes; 16];
 
-    /// No sum yet.
-    fn partial(self) -> Self::Partial;
+    /// Starts sums of products from `sum`. Where [`Simd::SUMS_32`] is not set, it should be a constant zero if
+    /// [`Simd::add_scaled`] is to end them.
+    fn open(self, sum: Self::Ints) -> Self::Partial;
 
-    /// Adds the products of unsigned codes of weights and signed ones of activations, lane `i` taking codes `4i..4i+4`.
-    /// Exact while the largest codes of the weights of all calls that go into one sum add up to at most 129.
-    fn partial_dot(self, sum: Self::Partial, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
+    /// Adds the products of unsigned weights and signed activations, lane `i` taking codes `4i..4i+4`. Weights are at most
+    /// 127, or 255 where [`Simd::PREFERS_UNSIGNED`] is set.
+    fn dot(self, sum: Self::Partial, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
 
-    /// The products of signed codes (of weights: -128 to 127), lane `i` taking codes `4i..4i+4`.
-    fn partial_signed(self, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
+    /// The same for signed weights (-128 to 127). Where [`Simd::SUMS_32`] is not set, these must be the only products
+    /// between [`Simd::open`] and the end.
+    fn dot_signed(self, sum: Self::Partial, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
 
-    /// `sum` plus each lane's partial sum times its pair scale, whose numbers are -128 to 127; the results must fit.
-    fn add_scaled(self, sum: Self::Ints, partial: Self::Partial, scale: Self::Ints) -> Self::Ints;
+    /// The sums.
+    fn close(self, sum: Self::Partial) -> Self::Ints;
 
-    /// 8 `i8` for each half, first in the lowest byte.
-    fn scales(self, low: u64, high: u64) -> Self::Scales;
+    /// `total` plus each lane's sum times its [scale](Simd::lane_scale); the results must fit.
+    fn add_scaled(self, total: Self::Ints, sum: Self::Partial, scale: Self::Ints) -> Self::Ints;
 
-    /// The same 8 numbers in both halves.
-    fn sums(self, from: &[i16; 8]) -> Self::Scales;
+    /// The same for sums within `i16`, and scales that were made for it.
+    fn add_scaled_short(self, total: Self::Ints, sum: Self::Partial, scale: Self::Ints) -> Self::Ints;
 
-    /// In each half's lanes, number `j` of that half as a pair scale.
-    fn scale(self, scales: Self::Scales, j: usize) -> Self::Ints;
+    /// 16 `i8`, first in the lowest byte, for [`Simd::add_scaled`] or, where `SHORT` is set, for [`Simd::add_scaled_short`].
+    fn scales<const SHORT: bool>(self, numbers: u128) -> Self::Scales;
 
-    /// Products of numbers, summed to 4 lanes in each half. None may be -32768.
-    fn dot_scales(self, a: Self::Scales, b: Self::Scales) -> Self::Ints;
+    /// For the four groups of each quarter `q`, scale `list[q]`.
+    fn quarter_scales<const SHORT: bool>(self, scales: Self::Scales, list: [usize; 4]) -> Self::Ints;
 
-    /// 8 integers from memory.
-    fn ints(self, from: &[i32; 8]) -> Self::Ints;
+    /// For each group, its byte `j` (0 to 3) as an `i8`, in the form that [`Simd::add_scaled`] takes.
+    fn lane_scale(self, groups: Self::Bytes, j: usize) -> Self::Ints;
 
-    /// Stores 8 integers.
-    fn store_ints(self, ints: Self::Ints, to: &mut [i32; 8]);
+    /// For each group, its bytes `a` and `b` (0 to 3) as `i8`, as a pair of `i16`, first in the low half.
+    fn lane_pair(self, groups: Self::Bytes, a: usize, b: usize) -> Self::Ints;
 
-    /// `value` 8 times.
+    /// Products of 16 `i8` and 16 `i16`, summed to lanes 0 to 7, and of 16 others to lanes 8 to 15. No `i16` may be -32768.
+    /// Where `run` is 32, there are only 8 `i8`, each for two `i16`; else `run` is 16.
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: [&[i16; 16]; 2]) -> Self::Ints;
+
+    /// 16 integers from memory.
+    fn ints(self, from: &[i32; 16]) -> Self::Ints;
+
+    /// 16 integers from memory, widened.
+    fn short_ints(self, from: &[i16; 16]) -> Self::Ints;
+
+    /// Stores 16 integers.
+    fn store_ints(self, ints: Self::Ints, to: &mut [i32; 16]);
+
+    /// `value` 16 times.
     fn splat_int(self, value: i32) -> Self::Ints;
 
     /// The same pair of `i16` in each lane.
@@ -253,34 +340,52 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Each lane times `factor`, wrapping.
     fn mul_int(self, a: Self::Ints, factor: i32) -> Self::Ints;
 
-    /// Lanes `i` and `4 + i` are the sums of the low and of the high lanes of vector `i`.
-    fn sum_each(self, rows: [Self::Ints; 4]) -> Self::Ints;
+    /// Lane `4q + r` is the sum of the four lanes of quarter `q` of vector `r`.
+    fn sum_quads(self, vectors: [Self::Ints; 4]) -> Self::Ints;
+
+    /// Lane `4r + q` of the result is lane `4q + r`.
+    fn turn(self, ints: Self::Ints) -> Self::Ints;
+
+    /// Lane `8v + 4h + r` is the sum of the two lanes `r` of quarters `2h` and `2h + 1` of vector `v`.
+    fn sum_halves(self, vectors: [Self::Ints; 2]) -> Self::Ints;
+
+    /// Lane `4v + r` is the sum of the four lanes `r` of the quarters of vector `v`.
+    fn sum_quarters(self, vectors: [Self::Ints; 4]) -> Self::Ints;
 
     /// Conversion to `f32`, rounded to nearest even.
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
 
-    /// 8 floats from memory.
-    fn floats(self, from: &[f32; 8]) -> Self::Floats;
+    /// 16 codes from memory, as floats.
+    fn code_floats(self, from: &[i8; 16]) -> Self::Floats;
 
-    /// 8 little-endian `f32` from memory.
-    fn f32s(self, from: &[u8; 32]) -> Self::Floats;
+    /// 16 floats from memory.
+    fn floats(self, from: &[f32; 16]) -> Self::Floats;
 
-    /// 8 little-endian `f16` from memory, exactly.
-    fn f16s(self, from: &[u8; 16]) -> Self::Floats;
+    /// 16 little-endian `f32` from memory.
+    fn f32s(self, from: &[u8; 64]) -> Self::Floats;
 
-    /// 8 little-endian `bf16` from memory, exactly.
-    fn bf16s(self, from: &[u8; 16]) -> Self::Floats;
+    /// 16 little-endian `f16` from memory, exactly.
+    fn f16s(self, from: &[u8; 32]) -> Self::Floats;
 
-    /// The `f16` in the low and in the high bits of 8 numbers, exactly.
-    fn half_pairs(self, bits: [u32; 8]) -> [Self::Floats; 2];
+    /// 16 `f16` from memory, exactly.
+    fn halfs(self, from: &[u16; 16]) -> Self::Floats;
 
-    /// Stores 8 floats.
-    fn store_floats(self, floats: Self::Floats, to: &mut [f32; 8]);
+    /// 16 little-endian `bf16` from memory, exactly.
+    fn bf16s(self, from: &[u8; 32]) -> Self::Floats;
 
-    /// `value` 8 times.
+    /// The `f16` in the low and in the high bits of 16 numbers, exactly.
+    fn half_pairs(self, bits: &[u32; 16]) -> [Self::Floats; 2];
+
+    /// Stores 16 floats.
+    fn store_floats(self, floats: Self::Floats, to: &mut [f32; 16]);
+
+    /// Stores 16 floats as `f16`, rounded to nearest even.
+    fn store_halfs(self, floats: Self::Floats, to: &mut [u16; 16]);
+
+    /// `value` 16 times.
     fn splat_float(self, value: f32) -> Self::Floats;
 
-    /// 32 numbers of magnitude up to 127 as codes, rounded to nearest, half to even.
+    /// 64 numbers of magnitude up to 127 as codes, rounded to nearest, half to even.
     fn round(self, floats: [Self::Floats; 4]) -> Self::Bytes;
 
     /// Sum.
@@ -291,4 +396,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Product.
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// The greater; `b` where either is a NaN or both are zero.
+    fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// Lane `l` of vector `v` of the result is lane `v` of vector `l`.
+    fn transpose_floats(self, rows: [Self::Floats; 16]) -> [Self::Floats; 16];
+
+    /// Lane `v` is the sum of the lanes of vector `v`: lanes `l` and `l + 8` are added, then `l` and `l + 4`, `l` and
+    /// `l + 2`, `l` and `l + 1`.
+    fn sum_lanes(self, vectors: &[Self::Floats; 16]) -> Self::Floats;
 }

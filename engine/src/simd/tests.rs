@@ -6,12 +6,12 @@ use core::array::from_fn;
 /// What the operations are tried on: bytes, and codes of activations within their range.
 #[derive(Debug, Clone, Copy)]
 struct Inputs {
-    a: [u8; 32],
-    b: [u8; 32],
-    x: [i8; 32],
+    a: [u8; 64],
+    b: [u8; 64],
+    x: [i8; 64],
     numbers: [i16; 16],
-    ints: [i32; 8],
-    floats: [f32; 8],
+    ints: [i32; 16],
+    floats: [f32; 16],
 }
 
 /// Each operation's name and result; NaN of any bits counts as one.
@@ -35,19 +35,19 @@ impl Kernel for Everything<'_> {
 }
 
 fn of_bytes<S: Simd>(s: S, bytes: S::Bytes) -> Vec<u32> {
-    let mut to = [0; 32];
+    let mut to = [0; 64];
     s.store(bytes, &mut to);
     to.iter().map(|&byte| byte as u32).collect()
 }
 
 fn of_ints<S: Simd>(s: S, ints: S::Ints) -> Vec<u32> {
-    let mut to = [0; 8];
+    let mut to = [0; 16];
     s.store_ints(ints, &mut to);
     to.iter().map(|&int| int as u32).collect()
 }
 
 fn of_floats<S: Simd>(s: S, floats: S::Floats) -> Vec<u32> {
-    let mut to = [0.0; 8];
+    let mut to = [0.0; 16];
     s.store_floats(floats, &mut to);
     to.iter().map(|y| if y.is_nan() { u32::MAX } else { y.to_bits() }).collect()
 }
@@ -57,85 +57,121 @@ fn first<T: Copy, const L: usize>(from: &[T]) -> &[T; L] {
 }
 
 fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let (a, b) = (s.bytes(&i.a), s.bytes(&i.b));
-    let (low, high) = (u128::from_le_bytes(*first(&i.a)), u128::from_le_bytes(*first(&i.b)));
+    let (a, b, x) = (s.bytes(&i.a), s.bytes(&i.b), s.codes(&i.x));
     for (name, value) in [
         ("bytes", a),
-        ("pair", s.pair(first(&i.b), first(&i.a))),
-        ("twice", s.twice(first(&i.a))),
-        ("twice_codes", s.twice_codes(first(&i.x))),
+        ("codes", x),
+        ("twice", s.twice(first(&i.b))),
+        ("quarters", s.quarters([first(&i.b), first(&i.a), first(&i.a[9..]), first(&i.b[32..])])),
+        ("spread_bits", s.spread_bits(u64::from_le_bytes(*first(&i.a)))),
         ("splat", s.splat(i.a[5])),
         ("splat4", s.splat4(first(&i.x))),
-        ("join", s.join(low, high)),
         ("and", s.and(a, b)),
         ("or", s.or(a, b)),
-        ("field 0", s.field(a, 0, 0xFF)),
-        ("field 3", s.field(a, 3, 0x1F)),
-        ("field 7", s.field(a, 7, 1)),
-        ("field -3", s.field(a, -3, 0xF8)),
-        ("field -7", s.field(a, -7, 0x80)),
-        ("lookup", s.lookup(s.twice(first(&i.b)), s.and(a, s.splat(15)))),
+        ("xor", s.xor(a, b)),
+        ("field 0", s.field(a, [0; 4], 0xFF)),
+        ("field right", s.field(a, [3, 1, 2, 0], 0x1F)),
+        ("field 7", s.field(a, [7; 4], 1)),
+        ("field left", s.field(a, [-3, -1, -2, 0], 0xF8)),
+        ("field -7", s.field(a, [-7; 4], 0x80)),
+        ("field both", s.field(a, [-2, -1, 1, 2], 0x3C)),
+        ("lookup", s.lookup(first(&i.b), s.and(a, s.splat(15)))),
     ] {
         results.push((name, of_bytes(s, value)));
     }
-    let sums = s.sum_codes(s.bytes(&i.x.map(|x| x as u8)));
-    results.push(("sum_codes", sums.iter().map(|&sum| sum as u32).collect()));
-    let mut codes = [0; 32];
+    let codes = [*first(&i.x), *first(&i.x[32..]), *first(&i.x[16..]), *first(&i.x[7..])];
+    for half in s.split_codes(&codes) {
+        results.push(("split_codes", of_bytes(s, half)));
+    }
+    results.push(("sum_codes", s.sum_codes(x).iter().map(|&sum| sum as u32).collect()));
+    let mut codes = [0; 64];
     s.store_codes(a, &mut codes);
     results.push(("store_codes", codes.iter().map(|&code| code as u32).collect()));
-    for value in s.spread_bits(first(&i.a), first(&i.b)) {
-        results.push(("spread_bits", of_bytes(s, value)));
+    let mut rows = [a; 16];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = s.xor(if r % 2 == 0 { a } else { b }, s.splat(16 * r as u8));
     }
-    for row in s.transpose([a, b, s.twice_codes(first(&i.x)), s.or(a, b)]) {
+    for row in s.transpose(rows) {
         results.push(("transpose", of_bytes(s, row)));
-    }
-    for (first, second) in [(0, 0), (1, 2), (3, 1), (2, 3)] {
-        results.push(("widen", of_ints(s, s.widen(a, first, second))));
     }
 }
 
 fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let (a, x, sum) = (s.bytes(&i.a), s.bytes(&i.x.map(|x| x as u8)), s.ints(&i.ints.map(|int| int >> 8)));
+    let (a, x, total) = (s.bytes(&i.a), s.codes(&i.x), s.ints(&i.ints.map(|int| int >> 8)));
+    let mut scale_bytes = [0; 64];
+    for (j, byte) in scale_bytes.iter_mut().enumerate() {
+        *byte = [1u8, 128, 127, 77][j % 4].wrapping_add((j / 4) as u8 % 2);
+    }
+    let scales = s.bytes(&scale_bytes);
     for (name, mask, times) in [("dot of 7 bits", 127, 1), ("of 6", 63, 2), ("of 5", 31, 4), ("of 4", 15, 8)] {
-        let mut partial = s.partial();
+        let (mut scaled, mut plain) = (s.open(s.splat_int(0)), s.open(total));
         for _ in 0..times {
-            partial = s.partial_dot(partial, s.and(a, s.splat(mask)), x);
+            scaled = s.dot(scaled, s.and(a, s.splat(mask)), x);
+            plain = s.dot(plain, s.and(a, s.splat(mask)), x);
         }
-        for scale in [1i16, -128, 127] {
-            let scale = s.splat_pair(&[scale, scale]);
-            results.push((name, of_ints(s, s.add_scaled(sum, partial, scale))));
+        results.push((name, of_ints(s, s.close(plain))));
+        for j in 0..4 {
+            results.push((name, of_ints(s, s.add_scaled(total, scaled, s.lane_scale(scales, j)))));
         }
     }
-    for scale in [1i16, -128, 127] {
-        let scale = s.splat_pair(&[scale, scale]);
-        results.push(("signed dot", of_ints(s, s.add_scaled(sum, s.partial_signed(a, x), scale))));
+    results.push(("signed dot", of_ints(s, s.close(s.dot_signed(s.open(total), a, x)))));
+    let signed = s.dot_signed(s.open(s.splat_int(0)), a, x);
+    for j in 0..4 {
+        results.push(("signed dot", of_ints(s, s.add_scaled(total, signed, s.lane_scale(scales, j)))));
+    }
+    if S::SUMS_32 {
+        let max = if S::PREFERS_UNSIGNED { 255 } else { 127 };
+        let (mut found, mut expected) = (s.open(total), Scalar.open(i.ints.map(|int| int >> 8)));
+        for _ in 0..9 {
+            found = s.dot(found, s.and(a, s.splat(max)), x);
+            expected = Scalar.dot(expected, i.a.map(|byte| byte & max), Scalar.codes(&i.x));
+        }
+        assert_eq!(of_ints(s, s.close(found)), of_ints(Scalar, expected));
     }
 }
 
 fn scales<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let scales = s.scales(u64::from_le_bytes(*first(&i.a)), u64::from_le_bytes(*first(&i.b)));
-    let sums = s.sums(first(&i.numbers));
-    for j in 0..8 {
-        for (name, scales) in [("scales", scales), ("sums", sums)] {
-            results.push((name, of_ints(s, s.scale(scales, j))));
-        }
+    let numbers = u128::from_le_bytes(*first(&i.a));
+    let (scales, short) = (s.scales::<false>(numbers), s.scales::<true>(numbers));
+    let sum = s.dot(s.open(s.splat_int(0)), s.and(s.bytes(&i.a), s.splat(63)), s.codes(&i.x));
+    let one = s.dot(s.open(s.splat_int(0)), s.splat(1), s.splat4(&[1, 0, 0, 0]));
+    let zero = s.splat_int(0);
+    for list in
+        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15], [0, 0, 1, 1], [6, 6, 7, 7], [9, 3, 15, 2]]
+    {
+        results.push(("quarter_scales", of_ints(s, s.add_scaled(zero, one, s.quarter_scales::<false>(scales, list)))));
+        let scale = s.quarter_scales::<true>(short, list);
+        results.push(("short scales", of_ints(s, s.add_scaled_short(s.ints(&i.ints.map(|int| int >> 8)), sum, scale))));
     }
-    results.push(("dot_scales", of_ints(s, s.sum_each([s.dot_scales(scales, sums); 4]))));
+    for j in 0..4 {
+        results.push(("lane_scale", of_ints(s, s.add_scaled(zero, one, s.lane_scale(s.bytes(&i.b), j)))));
+        results.push(("lane_pair", of_ints(s, s.lane_pair(s.bytes(&i.b), j, (3 * j + 1) % 4))));
+    }
+    let other = i.numbers.map(|number| number ^ 0x1111).map(|number| number.max(-i16::MAX));
+    for run in [16, 32] {
+        let dots = s.dot_sums(run, [numbers, u128::from_le_bytes(*first(&i.b))], [&i.numbers, &other]);
+        // Levels may order the lanes of a half as they like.
+        results.push(("dot_sums", of_ints(s, s.sum_halves([s.sum_quads([dots; 4]); 2]))));
+    }
 }
 
 fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let (a, b) = (s.ints(&i.ints), s.ints(&from_fn(|j| i.ints[7 - j] ^ 0x55)));
+    let (a, b) = (s.ints(&i.ints), s.ints(&from_fn(|j| i.ints[15 - j] ^ 0x55)));
     let small = s.ints(&i.ints.map(|int| int >> 16));
     let pairs = [*first::<_, 2>(&i.numbers), [i.numbers[4], i.numbers[9]]];
     for (name, value) in [
         ("ints", a),
+        ("short_ints", s.short_ints(&i.numbers)),
         ("splat_int", s.splat_int(i.ints[3])),
         ("splat_pair", s.splat_pair(&pairs[0])),
         ("add_pairs", s.add_pairs(small, s.splat_pair(&pairs[0]), s.splat_pair(&pairs[1]))),
         ("add_ints", s.add_ints(a, b)),
         ("sub_ints", s.sub_ints(a, b)),
         ("mul_int", s.mul_int(a, i.ints[1])),
-        ("sum_each", s.sum_each(from_fn(|j| if j == 3 { small } else { s.splat_int(j as i32) }))),
+        ("sum_quads", s.sum_quads([a, b, small, s.splat_int(3)])),
+        ("turn", s.turn(a)),
+        ("sum_halves", s.sum_halves([a, b])),
+        ("sum_quarters", s.sum_quarters([a, b, small, s.splat_int(3)])),
     ] {
         results.push((name, of_ints(s, value)));
     }
@@ -147,21 +183,36 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     let small = s.mul(s.floats(&from_fn(|j| i.x[j] as f32)), s.splat_float(0.5));
     results
         .push(("round", of_bytes(s, s.round([small, s.add(small, small), s.splat_float(2.5), s.sub(small, small)]))));
-    let words = i.ints.map(|int| int as u32);
-    let [low, high] = s.half_pairs(words);
+    let [low, high] = s.half_pairs(&i.ints.map(|int| int as u32));
+    let mut vectors = [a; 16];
+    for (v, vector) in vectors.iter_mut().enumerate() {
+        *vector = s.mul(s.splat_float(1.0 + v as f32 / 16.0), if v % 3 == 0 { a } else { small });
+    }
     for (name, value) in [
         ("half_pairs, low", low),
         ("half_pairs, high", high),
+        ("code_floats", s.code_floats(first(&i.a.map(|byte| byte as i8)))),
         ("floats", a),
         ("f32s", b),
         ("f16s", s.f16s(first(&i.a))),
+        ("halfs", s.halfs(&i.numbers.map(|number| number as u16))),
         ("bf16s", s.bf16s(first(&i.a))),
         ("splat_float", s.splat_float(i.floats[2])),
         ("add", s.add(a, b)),
         ("sub", s.sub(a, b)),
         ("mul", s.mul(a, b)),
+        ("max", s.max(a, b)),
+        ("sum_lanes", s.sum_lanes(&vectors)),
     ] {
         results.push((name, of_floats(s, value)));
+    }
+    for row in s.transpose_floats(vectors) {
+        results.push(("transpose_floats", of_floats(s, row)));
+    }
+    for (name, value) in [("store_halfs", a), ("store_halfs of small numbers", small)] {
+        let mut halfs = [0; 16];
+        s.store_halfs(value, &mut halfs);
+        results.push((name, halfs.iter().map(|&half| half as u32).collect()));
     }
 }
 
@@ -179,7 +230,7 @@ fn random(random: &mut Random) -> Inputs {
 /// All bytes the same, and all other numbers at an end of their range.
 fn extreme(byte: u8, x: i8, float: f32) -> Inputs {
     let (number, int) = (if x < 0 { -i16::MAX } else { i16::MAX }, if x < 0 { i32::MIN } else { i32::MAX });
-    Inputs { a: [byte; 32], b: [!byte; 32], x: [x; 32], numbers: [number; 16], ints: [int; 8], floats: [float; 8] }
+    Inputs { a: [byte; 64], b: [!byte; 64], x: [x; 64], numbers: [number; 16], ints: [int; 16], floats: [float; 16] }
 }
 
 fn check(inputs: &Inputs) {
@@ -212,7 +263,7 @@ fn operations_agree_at_the_ends_of_ranges() {
 
 #[test]
 fn every_half_converts_the_same() {
-    struct Halves([u8; 16]);
+    struct Halves([u8; 32]);
     impl Kernel for Halves {
         type Out = [Vec<u32>; 2];
 
@@ -221,7 +272,7 @@ fn every_half_converts_the_same() {
             [of_floats(s, s.f16s(&self.0)), of_floats(s, s.bf16s(&self.0))]
         }
     }
-    for start in (0..=u16::MAX).step_by(8) {
+    for start in (0..=u16::MAX).step_by(16) {
         let bytes = from_fn(|i| (start + i as u16 / 2).to_le_bytes()[i % 2]);
         let expected = Level::Scalar.run(Halves(bytes));
         for level in Level::available() {
@@ -248,7 +299,15 @@ fn the_best_level_is_the_last_that_is_available() {
     assert_eq!(available.first(), Some(&Level::Scalar));
     assert_eq!(available.last(), Some(&Level::best()));
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    assert_eq!(available.contains(&Level::Avx2), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"));
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
+        assert_eq!(available.contains(&Level::Avx2), avx2);
+        assert_eq!(available.contains(&Level::AvxVnni), avx2 && is_x86_feature_detected!("avxvnni"));
+        let wide = ["f", "bw", "dq", "vl", "vnni"];
+        assert_eq!(available.contains(&Level::Avx512Vnni), wide.iter().all(|part| avx512(part)));
+    }
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    assert!(available.contains(&Level::Neon));
 }
 
 #[test]
@@ -264,5 +323,16 @@ fn kernels_run_at_the_level_asked_for() {
     }
     for level in Level::available() {
         assert_eq!(level.run(Which), [level]);
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+fn avx512(part: &str) -> bool {
+    match part {
+        "f" => is_x86_feature_detected!("avx512f"),
+        "bw" => is_x86_feature_detected!("avx512bw"),
+        "dq" => is_x86_feature_detected!("avx512dq"),
+        "vl" => is_x86_feature_detected!("avx512vl"),
+        _ => is_x86_feature_detected!("avx512vnni"),
     }
 }

@@ -15,8 +15,6 @@ pub enum Activations {
     Key,
     /// Values of all KV heads.
     Value,
-    /// What attention returns, for all heads.
-    Heads,
     /// What attention or the feed-forward network is to add to the residual stream.
     Output,
     /// The feed-forward network's gate.
@@ -83,9 +81,6 @@ pub trait Backend {
     /// (`tokens.start` becomes row 0 of the operand).
     fn norm(&self, tokens: Range<usize>, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms);
 
-    /// Operand = the first `length` columns of `from`, for all tokens.
-    fn operand(&self, from: Activations, length: usize, forms: Forms);
-
     /// For each product: activations = linear × operand, for the operand's first `count` rows.
     fn matmul(&self, count: usize, products: &[(&Linear, Activations)]);
 
@@ -93,8 +88,8 @@ pub trait Backend {
     /// values into `layer`'s KV cache at the tokens' positions.
     fn rotate_and_cache(&self, layer: usize, attention: &Attention, norms: Option<[&[f32]; 2]>, epsilon: f32);
 
-    /// Heads = attention of the queries over `layer`'s KV cache.
-    fn attend(&self, layer: usize, attention: &Attention);
+    /// Operand = attention of the queries over `layer`'s KV cache: what each head returns, one after the other.
+    fn attend(&self, layer: usize, attention: &Attention, forms: Forms);
 
     /// Operand = activation(Gate) × Up, `length` long, for all tokens.
     fn gate(&self, activation: Gate, length: usize, forms: Forms);

@@ -3,9 +3,10 @@
 use core::ops::Range;
 
 use super::backend::{Activations, Addition, Backend, Forms};
-use super::state::{KvCache, LayerCache, State};
+use super::kv_cache::{Chunks, KvCache, LayerKv, Q8Layer};
+use super::state::{SPLIT_TOKENS, State};
 use crate::bytes::{Claim, Cut, Shared, Team};
-use crate::kernels::attention::{Attend, KvElement};
+use crate::kernels::attention::{self, Attend, CHUNK, ChunkMut, MAX_LENGTH, Merge, Out, PartialSums};
 use crate::kernels::elementwise;
 use crate::kernels::matmul::matmul;
 use crate::math;
@@ -17,11 +18,9 @@ use crate::weights::{Linear, Matrix};
 /// Bytes of a matrix that make a chunk worth claiming.
 const CHUNK_BYTES: usize = 32 << 10;
 /// Rows in a chunk are a multiple of this, for kernels that work on several at a time.
-const ROW_MULTIPLE: usize = 8;
-/// Rows in a chunk where a batch of tokens makes each row worth more.
+const ROW_MULTIPLE: usize = 16;
+/// Rows in a chunk where a batch of tokens makes each row worth more: as many as a kernel unpacks at once.
 const BATCH_ROWS: usize = 32;
-/// Tokens of a batch whose attention is one chunk.
-const ATTENTION_TOKENS: usize = 8;
 /// Logits in a chunk of elementwise work.
 const LOGITS_CHUNK: usize = 4096;
 
@@ -103,13 +102,6 @@ impl Backend for Cpu<'_> {
         });
     }
 
-    fn operand(&self, from: Activations, length: usize, forms: Forms) {
-        self.team.each(self.tokens.len(), |claim| {
-            let row = &self.state.activations(from).read(claim)[claim.index() * length..][..length];
-            self.set_operand(claim, self.tokens.len(), length, forms, Copy { row });
-        });
-    }
-
     fn matmul(&self, count: usize, products: &[(&Linear, Activations)]) {
         let chunks = |linear: &Linear| linear.matrix.rows.div_ceil(rows_per_chunk(&linear.matrix, count));
         let total = products.iter().map(|(linear, _)| chunks(linear)).sum();
@@ -126,19 +118,21 @@ impl Backend for Cpu<'_> {
     }
 
     fn rotate_and_cache(&self, layer: usize, attention: &Attention, norms: Option<[&[f32]; 2]>, epsilon: f32) {
-        self.team.each(self.tokens.len(), |claim| {
-            let heads = HeadsOfToken { cpu: self, claim, attention, norms, epsilon };
-            match &self.state.cache {
-                KvCache::F16(layers) => heads.rotate_and_cache(&layers[layer]),
-                KvCache::F32(layers) => heads.rotate_and_cache(&layers[layer]),
-            }
-        });
+        let turning = Turning { cpu: self, attention, norms, epsilon };
+        match &self.state.cache {
+            KvCache::F16(layers) => turning.rotate_and_cache(&layers[layer]),
+            KvCache::F32(layers) => turning.rotate_and_cache(&layers[layer]),
+            KvCache::Q8 { layers, queries } => turning.rotate_and_cache(&Q8Layer { layer: &layers[layer], queries }),
+        }
     }
 
-    fn attend(&self, layer: usize, attention: &Attention) {
+    fn attend(&self, layer: usize, attention: &Attention, forms: Forms) {
         match &self.state.cache {
-            KvCache::F16(layers) => self.attend_over(&layers[layer], attention),
-            KvCache::F32(layers) => self.attend_over(&layers[layer], attention),
+            KvCache::F16(layers) => self.attend_over(&layers[layer], attention, forms),
+            KvCache::F32(layers) => self.attend_over(&layers[layer], attention, forms),
+            KvCache::Q8 { layers, queries } => {
+                self.attend_over(&Q8Layer { layer: &layers[layer], queries }, attention, forms);
+            }
         }
     }
 
@@ -231,89 +225,169 @@ impl Cpu<'_> {
         }
     }
 
-    fn attend_over<E: KvElement>(&self, cache: &LayerCache<E>, attention: &Attention) {
-        let Attention { heads, kv_heads, key_length, value_length, .. } = *attention;
-        let (count, context) = (self.tokens.len(), self.state.limits.context);
-        let width = heads / kv_heads * value_length;
-        let cut = Cut { block: ATTENTION_TOKENS, ..Cut::columns(count, heads * value_length, width) };
-        self.team.each(count.div_ceil(ATTENTION_TOKENS) * kv_heads, |claim| {
-            let (block, kv_head) = (claim.index() / kv_heads, claim.index() % kv_heads);
-            let first = block * ATTENTION_TOKENS;
+    fn attend_over(&self, cache: &impl LayerKv, attention: &Attention, forms: Forms) {
+        let count = self.tokens.len();
+        let first = attention::seen(attention, self.position).start;
+        let spans = attention::spans(first..self.position + count);
+        // Few tokens share out their spans among threads; many have work enough without.
+        if spans.len() > 1 && count <= SPLIT_TOKENS {
+            self.attend_spans(cache, attention, spans, forms);
+        } else {
+            self.attend_blocks(cache, attention, forms);
+        }
+    }
+
+    /// A chunk of work for each block of tokens and KV head.
+    fn attend_blocks(&self, cache: &impl LayerKv, attention: &Attention, forms: Forms) {
+        let Attention { heads, kv_heads, value_length, .. } = *attention;
+        let (count, length) = (self.tokens.len(), heads * value_length);
+        let block = attention::tokens_per_block(attention);
+        let cut = Cut { block, ..Cut::columns(count, length, length / kv_heads) };
+        self.team.each(count.div_ceil(block) * kv_heads, |claim| {
+            let (first, kv_head) = (claim.index() / kv_heads * block, claim.index() % kv_heads);
             self.level.run(Attend {
                 attention,
                 kv_head,
-                queries: self.state.activations(Activations::Query).read(claim),
-                keys: &cache.keys.read(claim)[kv_head * context * key_length..][..context * key_length],
-                values: &cache.values.read(claim)[kv_head * context * value_length..][..context * value_length],
-                tokens: first..(first + ATTENTION_TOKENS).min(count),
+                head: cache.head(claim, attention, kv_head, self.state.activations(Activations::Query)),
+                tokens: first..(first + block).min(count),
                 position: self.position,
-                out: self.state.activations(Activations::Heads).write(claim, cut),
+                out: Out::Heads(self.state.heads.write(claim, cut)),
             });
+        });
+        self.team.each(count, |claim| {
+            let row = &self.state.heads.read(claim)[claim.index() * length..][..length];
+            self.set_operand(claim, count, length, forms, Copy { row });
+        });
+    }
+
+    /// A chunk of work for each KV head and span; the spans are put together when the operand is made.
+    fn attend_spans(&self, cache: &impl LayerKv, attention: &Attention, spans: Range<usize>, forms: Forms) {
+        let Attention { heads, kv_heads, value_length, .. } = *attention;
+        let (tokens, length) = (self.tokens.len(), heads * value_length);
+        let part = PartialSums::len(tokens * heads / kv_heads, value_length);
+        let cut = Cut::pieces(kv_heads * spans.len() * part, part);
+        self.team.each(kv_heads * spans.len(), |claim| {
+            let (kv_head, span) = (claim.index() / spans.len(), spans.start + claim.index() % spans.len());
+            let mut numbers = self.state.partial.write(claim, cut);
+            self.level.run(Attend {
+                attention,
+                kv_head,
+                head: cache.head(claim, attention, kv_head, self.state.activations(Activations::Query)),
+                tokens: 0..tokens,
+                position: self.position,
+                out: Out::Span(span, PartialSums { numbers: numbers.row(0), value_length }),
+            });
+        });
+        self.team.each(tokens, |claim| {
+            let (token, partial) = (claim.index(), self.state.partial.read(claim));
+            let (position, spans) = (self.position + token, spans.clone());
+            let merge = Merge { attention, token, position, tokens, spans, partial };
+            self.set_operand(claim, tokens, length, forms, merge);
         });
     }
 }
 
 /// Rows of a matrix in one chunk of its product with `count` vectors.
 fn rows_per_chunk(matrix: &Matrix, count: usize) -> usize {
-    let rows = CHUNK_BYTES.div_ceil(matrix.row_bytes());
-    let rows = if count > 1 { rows.min(BATCH_ROWS) } else { rows };
-    rows.next_multiple_of(ROW_MULTIPLE)
+    if count > 1 {
+        return BATCH_ROWS;
+    }
+    CHUNK_BYTES.div_ceil(matrix.row_bytes()).next_multiple_of(ROW_MULTIPLE)
 }
 
-/// One token's queries, keys and values.
-struct HeadsOfToken<'a> {
+/// What becomes of queries, keys and values between their products and attention.
+struct Turning<'a> {
     cpu: &'a Cpu<'a>,
-    claim: &'a Claim,
     attention: &'a Attention,
     norms: Option<[&'a [f32]; 2]>,
     epsilon: f32,
 }
 
-impl HeadsOfToken<'_> {
-    fn rotate_and_cache<E: KvElement>(&self, cache: &LayerCache<E>) {
-        let Attention { heads, kv_heads, key_length, value_length, .. } = *self.attention;
-        let Cpu { state, .. } = *self.cpu;
-        let [query_norm, key_norm] = self.norms.map_or([None; 2], |norms| norms.map(Some));
-        let mut queries = state.activations(Activations::Query).write(self.claim, self.cpu.row_cut(heads * key_length));
-        self.turn(queries.row(0), query_norm);
-        let mut keys = state.activations(Activations::Key).write(self.claim, self.cpu.row_cut(kv_heads * key_length));
-        self.turn(keys.row(0), key_norm);
-        self.store(keys.row(0), &cache.keys, key_length);
-        let width = kv_heads * value_length;
-        let values = &state.activations(Activations::Value).read(self.claim)[self.claim.index() * width..][..width];
-        self.store(values, &cache.values, value_length);
+impl Turning<'_> {
+    /// Chunks of work are each token's queries, and then the chunks of the cache that the batch writes.
+    fn rotate_and_cache(&self, cache: &impl LayerKv) {
+        let count = self.cpu.tokens.len();
+        let capacity = cache.capacity(self.attention);
+        let written = self.cpu.position / CHUNK..(self.cpu.position + count).div_ceil(CHUNK);
+        let (first, last) = (written.start % capacity, (written.end - 1) % capacity);
+        // Where the ring begins anew within the batch, slots that are not written are passed over.
+        let slots = if first <= last && written.len() <= capacity { first..last + 1 } else { 0..capacity };
+        let chunks = Chunks { attention: self.attention, capacity, slots, first: count };
+        self.cpu.team.each(count + self.attention.kv_heads * chunks.slots.len(), |claim| {
+            if claim.index() < count {
+                return self.turn_queries(claim, cache);
+            }
+            let (kv_head, slot) = chunks.claimed(claim);
+            if let Some(chunk) = written.clone().find(|chunk| chunk % capacity == slot) {
+                let (keys, values) =
+                    (self.activations(claim, Activations::Key), self.activations(claim, Activations::Value));
+                let chunk_mut = cache.chunk(claim, &chunks);
+                self.cpu.level.run(FillChunk { turning: self, claim, kv_head, chunk, keys, values, to: chunk_mut });
+            }
+        });
     }
 
-    /// Norms and rotates every head.
-    fn turn(&self, heads: &mut [f32], norm: Option<&[f32]>) {
-        let angles = self.angles();
-        let (length, epsilon) = (self.attention.key_length, self.epsilon);
-        self.cpu.level.run(Turn { heads, length, norm, epsilon, angles });
+    fn activations<'c>(&'c self, claim: &'c Claim, which: Activations) -> &'c [f32] {
+        self.cpu.state.activations(which).read(claim)
     }
 
-    /// The token's angles of the layer's rotary embedding, and its layout.
-    fn angles(&self) -> Option<(&[f32], RopeLayout)> {
+    /// The claimed token's queries.
+    fn turn_queries(&self, claim: &Claim, cache: &impl LayerKv) {
+        let Attention { heads, key_length, .. } = *self.attention;
+        let mut queries =
+            self.cpu.state.activations(Activations::Query).write(claim, self.cpu.row_cut(heads * key_length));
+        self.cpu.level.run(Turn {
+            heads: queries.row(0),
+            length: key_length,
+            norm: self.norms.map(|[query, _]| query),
+            epsilon: self.epsilon,
+            angles: self.angles(claim, claim.index()),
+        });
+        cache.keep_queries(self.cpu.level, claim, self.cpu.tokens.len(), self.attention, queries.row(0));
+    }
+
+    /// A token's angles of the layer's rotary embedding, and its layout.
+    #[inline(always)]
+    fn angles<'c>(&'c self, claim: &'c Claim, token: usize) -> Option<(&'c [f32], RopeLayout)> {
         let index = self.attention.rope?;
         let ropes = self.cpu.ropes;
         let width: usize = ropes.iter().map(Rope::dimensions).sum();
         let start: usize = ropes[..index].iter().map(Rope::dimensions).sum();
-        let row = &self.cpu.state.angles.read(self.claim)[self.claim.index() * width + start..];
+        let row = &self.cpu.state.angles.read(claim)[token * width + start..];
         Some((&row[..ropes[index].dimensions()], ropes[index].layout))
     }
+}
 
-    /// Writes every KV head's vector into the cache at the token's position.
-    fn store<E: KvElement>(&self, vectors: &[f32], cache: &Shared<E>, length: usize) {
-        let (context, position) = (self.cpu.state.limits.context, self.cpu.position);
-        let cut = Cut {
-            start: position * length,
-            end: (position + self.cpu.tokens.len()) * length,
-            ..Cut::columns(self.attention.kv_heads, context * length, length)
-        };
-        let mut tile = cache.write(self.claim, cut);
-        for (head, vector) in vectors.chunks_exact(length).enumerate() {
-            for (stored, x) in tile.row(head).iter_mut().zip(vector) {
-                *stored = E::store(*x);
-            }
+/// Norms and rotates the keys of one KV head that fall into a chunk of the cache, and writes them and their values.
+struct FillChunk<'a, C> {
+    turning: &'a Turning<'a>,
+    claim: &'a Claim,
+    kv_head: usize,
+    chunk: usize,
+    keys: &'a [f32],
+    values: &'a [f32],
+    to: C,
+}
+
+impl<C: ChunkMut> Kernel for FillChunk<'_, C> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let Turning { cpu, attention, norms, epsilon } = *self.turning;
+        let Attention { kv_heads, key_length, value_length, .. } = *attention;
+        let start = cpu.position.max(self.chunk * CHUNK);
+        let end = (cpu.position + cpu.tokens.len()).min((self.chunk + 1) * CHUNK);
+        let mut turned = [0.0; MAX_LENGTH];
+        let key = &mut turned[..key_length];
+        for position in start..end {
+            let token = position - cpu.position;
+            let head = token * kv_heads + self.kv_head;
+            key.copy_from_slice(&self.keys[head * key_length..][..key_length]);
+            let angles = self.turning.angles(self.claim, token);
+            Turn { heads: key, length: key_length, norm: norms.map(|[_, key]| key), epsilon, angles }.run(s);
+            self.to.set_key(s, position % CHUNK, key);
+            self.to.set_value(s, position % CHUNK, &self.values[head * value_length..][..value_length]);
         }
     }
 }
@@ -344,6 +418,13 @@ impl Fill for Copy<'_> {
     #[inline(always)]
     fn fill(self, row: &mut [f32]) {
         row.copy_from_slice(self.row);
+    }
+}
+
+impl Fill for Merge<'_> {
+    #[inline(always)]
+    fn fill(self, row: &mut [f32]) {
+        self.heads(0, row);
     }
 }
 

@@ -13,16 +13,18 @@
 
 mod backend;
 mod cpu;
+mod kv_cache;
 mod state;
 
 pub use backend::{Activations, Addition, Backend, Forms};
 pub use cpu::Cpu;
-pub use state::{KvType, Limits, State};
+pub use kv_cache::KvType;
+pub use state::{Limits, State};
 
 use core::ops::Range;
 
 use crate::spec::{Layer, Spec};
-use crate::weights::{LayerWeights, Linear, Weights};
+use crate::weights::{LayerWeights, Weights};
 
 /// Runs the tokens of a batch through all layers; the residual stream then holds their final states.
 pub fn forward(backend: &impl Backend, spec: &Spec, weights: &Weights) {
@@ -70,8 +72,8 @@ fn attention(
     backend.matmul(tokens, &[(query, Activations::Query), (key, Activations::Key), (value, Activations::Value)]);
     let norms = weights.query_key_norm.as_ref().map(|[query, key]| [&query[..], &key[..]]);
     backend.rotate_and_cache(index, &layer.attention, norms, spec.norm_epsilon);
-    backend.attend(index, &layer.attention);
-    project(backend, attention_output, Activations::Heads);
+    backend.attend(index, &layer.attention, Forms::of(&[attention_output]));
+    backend.matmul(tokens, &[(attention_output, Activations::Output)]);
 }
 
 /// The gated feed-forward network, and the norm before it, which first adds attention's output.
@@ -83,9 +85,4 @@ fn feed_forward(backend: &impl Backend, spec: &Spec, layer: &Layer, weights: &La
     backend.matmul(tokens, &[(gate, Activations::Gate), (up, Activations::Up)]);
     backend.gate(layer.gate, layer.hidden, Forms::of(&[down]));
     backend.matmul(tokens, &[(down, Activations::Output)]);
-}
-
-fn project(backend: &impl Backend, linear: &Linear, from: Activations) {
-    backend.operand(from, linear.matrix.columns, Forms::of(&[linear]));
-    backend.matmul(backend.tokens(), &[(linear, Activations::Output)]);
 }

@@ -1,43 +1,11 @@
 //! Everything that a session writes: the KV cache and the scratch of a pass, laid out when it starts.
 
-use alloc::vec::Vec;
-
 use crate::bytes::{Crew, OutOfMemory, Shared};
 use crate::spec::Spec;
 
 use super::Activations;
-
-/// How the KV cache stores its numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum KvType {
-    /// Half precision.
-    #[default]
-    F16,
-    /// Single precision.
-    F32,
-}
-
-impl KvType {
-    /// Bytes of one number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
-
-impl core::str::FromStr for KvType {
-    type Err = &'static str;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "f16" => Ok(Self::F16),
-            "f32" => Ok(Self::F32),
-            _ => Err("expected f16 or f32"),
-        }
-    }
-}
+use super::kv_cache::{self, KvCache, KvType};
+use crate::kernels::attention::{self, PartialSums};
 
 /// The sizes that a state is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +30,10 @@ pub struct State {
     query: Shared<f32>,
     key: Shared<f32>,
     value: Shared<f32>,
-    heads: Shared<f32>,
+    /// What attention returns, for all heads.
+    pub(super) heads: Shared<f32>,
+    /// What it returns for single spans, of the first [`SPLIT_TOKENS`] tokens: see [`attention::Merge`].
+    pub(super) partial: Shared<f32>,
     output: Shared<f32>,
     gate: Shared<f32>,
     up: Shared<f32>,
@@ -83,17 +54,6 @@ pub(super) struct Quantized {
     pub sums: Shared<i16>,
 }
 
-/// Keys and values of each layer: KV heads × context × length.
-pub(super) enum KvCache {
-    F16(Vec<LayerCache<u16>>),
-    F32(Vec<LayerCache<f32>>),
-}
-
-pub(super) struct LayerCache<E: crate::bytes::Element> {
-    pub keys: Shared<E>,
-    pub values: Shared<E>,
-}
-
 impl State {
     /// A zeroed state for a model, used by `crew` alone. Memory is taken as it is first touched.
     pub fn new(crew: &Crew, spec: &Spec, limits: Limits, kv: KvType) -> Result<Self, OutOfMemory> {
@@ -104,11 +64,12 @@ impl State {
             residual: rows(spec.embedding)?,
             operand: Operand::new(crew, limits.batch, spec.longest_operand())?,
             angles: rows(widths.angles)?,
-            cache: KvCache::new(crew, spec, limits.context, kv)?,
+            cache: KvCache::new(crew, spec, limits, kv)?,
             query: rows(widths.query)?,
             key: rows(widths.key)?,
             value: rows(widths.value)?,
             heads: rows(widths.heads)?,
+            partial: crew.buffer(partial_len(spec, limits))?,
             output: rows(spec.embedding)?,
             gate: rows(widths.hidden)?,
             up: rows(widths.hidden)?,
@@ -118,16 +79,19 @@ impl State {
 
     /// Bytes of the KV cache and of the scratch of a state.
     pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> [u64; 2] {
-        let of_layer =
-            |l: &crate::spec::Layer| l.attention.kv_heads * (l.attention.key_length + l.attention.value_length);
-        let numbers: usize = spec.layers.iter().map(of_layer).sum();
-        let cache = numbers as u64 * limits.context as u64 * kv.bytes() as u64;
+        let [cache, queries] = KvCache::bytes(spec, limits, kv);
         let widths = Widths::new(spec);
         let longest = spec.longest_operand();
         let floats = 2 * spec.embedding + widths.angles + widths.query + widths.key + widths.value + widths.heads;
         let row = 4 * (floats + 2 * widths.hidden + longest) + 5 * longest / 2;
-        let scratch = row as u64 * limits.batch as u64 + 4 * (limits.logit_rows * limits.vocabulary) as u64;
-        [cache, scratch]
+        let once = limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
+        [cache, row as u64 * limits.batch as u64 + 4 * once as u64 + queries]
+    }
+
+    /// The first position that a session may be rewound to whose KV cache has held positions up to `end`: 0, unless what a
+    /// token sees through a window has been written over.
+    pub fn oldest(&self, spec: &Spec, end: usize) -> usize {
+        kv_cache::oldest(spec, self.limits, end)
     }
 
     /// A row of logits of the last pass.
@@ -147,13 +111,27 @@ impl State {
             Activations::Query => &self.query,
             Activations::Key => &self.key,
             Activations::Value => &self.value,
-            Activations::Heads => &self.heads,
             Activations::Output => &self.output,
             Activations::Gate => &self.gate,
             Activations::Up => &self.up,
             Activations::Logits => &self.logits,
         }
     }
+}
+
+/// Tokens of a batch whose spans may be shared out among threads.
+pub(super) const SPLIT_TOKENS: usize = 4;
+
+/// Numbers that the single spans of the first tokens of a batch take.
+fn partial_len(spec: &Spec, limits: Limits) -> usize {
+    let of_layer = |layer: &crate::spec::Layer| {
+        let a = &layer.attention;
+        // A window of n positions and the tokens behind it may begin at the end of a span.
+        let spans = limits.context.div_ceil(attention::SPAN);
+        let spans = a.window.map_or(spans, |window| spans.min((window + SPLIT_TOKENS) / attention::SPAN + 2));
+        spans * PartialSums::len(SPLIT_TOKENS.min(limits.batch) * a.heads, a.value_length)
+    };
+    spec.layers.iter().map(of_layer).max().unwrap_or(0)
 }
 
 /// The widest row of each activation matrix over all layers.
@@ -190,31 +168,5 @@ impl Operand {
             })
         };
         Ok(Self { f32: crew.buffer(rows * length)?, q8: quantized(32, 32)?, q8k: quantized(256, 16)? })
-    }
-}
-
-impl KvCache {
-    fn new(crew: &Crew, spec: &Spec, context: usize, kv: KvType) -> Result<Self, OutOfMemory> {
-        Ok(match kv {
-            KvType::F16 => Self::F16(Self::layers(crew, spec, context)?),
-            KvType::F32 => Self::F32(Self::layers(crew, spec, context)?),
-        })
-    }
-
-    fn layers<E: crate::bytes::Element>(
-        crew: &Crew,
-        spec: &Spec,
-        context: usize,
-    ) -> Result<Vec<LayerCache<E>>, OutOfMemory> {
-        let attentions = spec.layers.iter().map(|layer| &layer.attention);
-        let buffer = |heads: usize, length: usize| {
-            let positions = heads.checked_mul(context).ok_or(OutOfMemory(usize::MAX))?;
-            crew.buffer(positions.checked_mul(length).ok_or(OutOfMemory(usize::MAX))?)
-        };
-        attentions
-            .map(|a| {
-                Ok(LayerCache { keys: buffer(a.kv_heads, a.key_length)?, values: buffer(a.kv_heads, a.value_length)? })
-            })
-            .collect()
     }
 }

@@ -341,19 +341,26 @@ pub struct Logits {
 
 const BENCH_EXAMPLES: &str = "\
 ppN feeds a prompt of N tokens, tgN generates N tokens one by one; @ dN says that N tokens were in the context before. \
-Every test runs once to warm up and then REPEATS times; the table shows the median ± the standard deviation. Lists are separated by commas, and every combination is measured; 0 leaves a kind of test out.
+Every test runs REPEATS times after a warm-up (the prompt once; one token); the table shows the mean ± the standard \
+deviation, and the median. Lists are separated by commas, and every combination is measured; 0 leaves a kind of test \
+out. Fields of JSON and CSV are called as llama-bench calls them, where they mean the same.
+
+--peaks measures what the machine can do at most: reading memory, and multiplying and adding 8-bit integers with each \
+instruction set. With a MODEL, the share that each test reached is shown: of the arithmetic for prompts (the weights' \
+matrices, without attention), of the memory for generation (the bytes of those matrices, without the KV cache).
 
 Examples:
   woolly bench ./model.gguf
-  woolly bench ./model.gguf -p 512 -n 64 -t 1,2
-  woolly bench ./model.gguf -p 0 -n 32 -d 0,4096 -r 3 --json";
+  woolly bench ./model.gguf -p 512 -n 64 -t 1,2 --peaks
+  woolly bench ./model.gguf -p 0 -n 32 -d 0,4096 --kv f16,f32 -r 3 -o json
+  woolly bench --peaks -t 1,2";
 
 /// `woolly bench`
 #[derive(Debug, Args)]
 pub struct Bench {
     /// The model
-    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath, long_help = MODEL_HELP)]
-    pub model: String,
+    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath, long_help = MODEL_HELP, required_unless_present = "peaks")]
+    pub model: Option<String>,
     /// Tokens of the prompt
     #[arg(short = 'p', long = "n-prompt", value_name = "N,…", value_delimiter = ',', default_value = "512")]
     pub prompt: Vec<usize>,
@@ -363,21 +370,53 @@ pub struct Bench {
     /// Tokens in the context before the test
     #[arg(short = 'd', long = "n-depth", value_name = "N,…", value_delimiter = ',', default_value = "0")]
     pub depth: Vec<usize>,
-    /// Threads [default: one per core]
+    /// Threads [default: one per fast core]
     #[arg(short = 't', long, value_name = "N,…", value_delimiter = ',', value_parser = parse::threads)]
     pub threads: Vec<usize>,
+    /// Tokens of a prompt that are computed together [default: as many as every command]
+    #[arg(short = 'b', long = "batch-size", value_name = "N,…", value_delimiter = ',', value_parser = parse::positive)]
+    pub batch: Vec<usize>,
+    /// Instruction sets [default: the best this processor has; of --peaks: all that it has]
+    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',')]
+    pub isa: Vec<Level>,
+    /// Types of the keys and values that are kept: f16, f32
+    #[arg(long, value_name = "TYPE,…", value_delimiter = ',', default_value = "f16", value_parser = parse::kv_type)]
+    pub kv: Vec<KvType>,
     /// How often to repeat each test
     #[arg(short = 'r', long, value_name = "REPEATS", default_value = "5", value_parser = parse::positive)]
     pub repeats: usize,
-    /// Instruction sets
-    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',')]
-    pub isa: Vec<Level>,
-    /// The type of the keys and values that are kept
-    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = parse::kv_type)]
-    pub kv: KvType,
-    /// Print a JSON array
+    /// Do not warm up before the first repetition
     #[arg(long)]
+    pub no_warmup: bool,
+    /// Measure this machine's peaks too, or alone
+    #[arg(long)]
+    pub peaks: bool,
+    /// How to print the results
+    #[arg(short = 'o', long, value_name = "FORMAT", value_enum, default_value_t = BenchFormat::Md)]
+    pub output: BenchFormat,
+    /// Print a JSON array, as -o json does
+    #[arg(long, conflicts_with = "output")]
     pub json: bool,
+}
+
+impl Bench {
+    /// How to print the results.
+    pub fn format(&self) -> BenchFormat {
+        if self.json { BenchFormat::Json } else { self.output }
+    }
+}
+
+/// Formats of `woolly bench`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchFormat {
+    /// A Markdown table
+    Md,
+    /// A JSON array
+    Json,
+    /// A JSON object in each line
+    Jsonl,
+    /// Comma-separated values
+    Csv,
 }
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -397,13 +436,13 @@ pub struct Completions {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Computing")]
 pub struct Compute {
-    /// Threads [default: one per core]
+    /// Threads [default: one per fast core]
     #[arg(short, long, value_name = "N", value_parser = parse::threads)]
     pub threads: Option<usize>,
     /// Instruction set to use, at most [default: the best this processor has]
     #[arg(long, value_name = "LEVEL")]
     pub isa: Option<Level>,
-    /// The type of the keys and values that are kept: f16 or f32
+    /// The type of the keys and values that are kept: f16, f32, or q8_0, which takes half the memory of f16
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = parse::kv_type)]
     pub kv: KvType,
 }

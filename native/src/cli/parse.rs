@@ -96,11 +96,7 @@ pub fn object(text: &str) -> Result<Object, String> {
 
 /// The type of the KV cache.
 pub fn kv_type(text: &str) -> Result<KvType, String> {
-    match text {
-        "f16" => Ok(KvType::F16),
-        "f32" => Ok(KvType::F32),
-        _ => Err("expected f16 or f32".into()),
-    }
+    text.parse().map_err(str::to_string)
 }
 
 #[cfg(test)]
@@ -132,5 +128,13 @@ mod tests {
         assert!(factor("0").is_err() && number("inf").is_err());
         assert!(last_n("-2").is_err() && chunk_context("3").is_err());
         assert_eq!(last_n("-1"), Ok(LastN(usize::MAX)));
+    }
+
+    #[test]
+    fn kv_types() {
+        for kv in [KvType::F16, KvType::F32, KvType::Q8_0] {
+            assert_eq!(kv_type(kv.name()), Ok(kv));
+        }
+        assert!(kv_type("f64").unwrap_err().contains("q8_0"));
     }
 }

@@ -33,6 +33,7 @@ const ROOT: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "docs",
     "engine",
     "fuzz",
     "native",
@@ -207,7 +208,7 @@ pub unsafe fn i() {}";
     fn unsafe_outside_its_places_is_found() {
         let text = "// unsafe\nfn f() { unsafe { g() } }";
         assert_eq!(lines(unsafe_places(&source("engine/src/kernels/mod.rs", text))), [2]);
-        assert_eq!(lines(unsafe_places(&source("engine/src/simd/avx2.rs", text))), []);
+        assert_eq!(lines(unsafe_places(&source("engine/src/simd/avx2.rs", text))), [0; 0]);
     }
 
     #[test]
@@ -215,7 +216,7 @@ pub unsafe fn i() {}";
         let text = "use std::{fmt, thread};\nfn f() { println!(); }\nfn g() { std::fs::read(p) }\n\
                     #[cfg(test)]\nmod tests { fn t() { println!(); } }";
         assert_eq!(lines(engine_is_quiet(&source("engine/src/math.rs", text))), [2, 1, 3]);
-        assert_eq!(lines(engine_is_quiet(&source("native/src/main.rs", text))), []);
+        assert_eq!(lines(engine_is_quiet(&source("native/src/main.rs", text))), [0; 0]);
     }
 
     #[test]
@@ -230,7 +231,7 @@ pub unsafe fn i() {}";
     fn leftovers_are_found() {
         assert_eq!(lines(words("engine/src/math.rs", "fn f() {\n    todo!()\n}\n// TODO: finish")), [2, 4]);
         assert_eq!(lines(words("README.md", "see /home/me/notes")), [1]);
-        assert_eq!(lines(words("README.md", "Todo lists are fine.")), []);
+        assert_eq!(lines(words("README.md", "Todo lists are fine.")), [0; 0]);
     }
 
     #[test]

@@ -4,16 +4,18 @@
 //! of the same roundings. With `b` ascending over the blocks of a row, it is `0 + term(0) + term(1) + …`, and with weights
 //! `dw` and `mw` scale and minimum of the block, `dx` scale of the activations, and exact integers
 //!
-//! - blocks of 32: `i = Σ code·x`, `s = Σ x`; the term is `(dw·dx)·i`, or `(dw·dx)·i + mw·(dx·s)`;
-//! - blocks of 256, with integer scales `c` and minima `m` of parts `j`: the term is `(dw·dx)·Σ c(j)·i(j)`, or that less
-//!   `(mw·dx)·Σ m(j)·s(j)`;
+//! - blocks of 32: `i = Σ code·x`, `s = Σ x`; the term is `dx·(dw·i)`, or `dx·(dw·i + mw·s)`;
+//! - blocks of 256, with integer scales `c` and minima `m` of parts `j`: with `i = Σ c(j)·i(j)` and `s = Σ m(j)·s(j)` the term
+//!   is `dx·(dw·i)`, or `dx·(dw·i - mw·s)`;
 //! - floats: 16 lanes, lane `l` adding the products of elements `l`, `l + 16`, …, and then lanes `l` and `l + 8` are
 //!   added, `l` and `l + 4`, `l` and `l + 2`, `l` and `l + 1`.
 //!
 //! There are two paths. With few columns the memory sets the pace: [`rows`] reads the matrix once, in the order of the
-//! file. With more, arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. Both have a lane per
-//! row, so the sums over blocks are in order by nature. [`float`] is for matrices of floats.
+//! file. With more, arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. What both need to know
+//! of blocks is in [`block32`] and [`block256`]; [`float`] is for matrices of floats.
 
+mod block256;
+mod block32;
 mod float;
 mod panels;
 mod rows;
@@ -65,24 +67,56 @@ impl<S: Simd> Visitor for Product<'_, '_, S> {
     }
 
     fn block32<F: Block32<N>, const N: usize>(self) {
-        let (rows, out, format) = (self.rows, self.out, PhantomData::<F>);
         let x = Quantized::<32, 1>::new(self.columns);
-        if x.n < PANEL_COLUMNS {
-            self.s.run(rows::Rows32::<F, N> { rows, x, out, format })
-        } else {
-            self.s.run(panels::Panels32::<F, N> { rows, x, out, format })
-        }
+        self.blocks::<block32::Of32<F>, 32, 1, N>(x);
     }
 
     fn block256<F: Block256<N>, const N: usize>(self) {
-        let (rows, out, format) = (self.rows, self.out, PhantomData::<F>);
         let x = Quantized::<256, 16>::new(self.columns);
+        self.blocks::<block256::Of256<F>, 256, 16, N>(x);
+    }
+}
+
+impl<S: Simd> Product<'_, '_, S> {
+    fn blocks<F, const LEN: usize, const SUMS: usize, const N: usize>(self, x: Quantized<'_, LEN, SUMS>)
+    where
+        F: Format<LEN, SUMS, N>,
+    {
+        let (rows, out, format) = (self.rows, self.out, PhantomData::<F>);
         if x.n < PANEL_COLUMNS {
-            self.s.run(rows::Rows256::<F, N> { rows, x, out, format })
+            self.s.run(rows::Rows { rows, x, out, format })
         } else {
-            self.s.run(panels::Panels256::<F, N> { rows, x, out, format })
+            self.s.run(panels::Panels { rows, x, out, format })
         }
     }
+}
+
+/// A kind of blocks of `LEN` elements in `N` bytes, multiplied with activations that have `SUMS` sums per block.
+trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
+    /// A block of 16 rows, unpacked.
+    type Panel: Copy;
+    /// One of zeros.
+    const EMPTY: Self::Panel;
+
+    /// The terms of 16 blocks of weights, for each column.
+    fn terms<S: Simd, const C: usize>(
+        s: S,
+        blocks: &[[u8; N]; rows::GROUP],
+        x: &[rows::Group<'_, LEN, SUMS>; C],
+        ahead: rows::Ahead<'_>,
+    ) -> [S::Floats; C];
+
+    /// Unpacks blocks of 16 rows to the parts `r` of a panel.
+    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Self::Panel; R]]);
+
+    /// Adds the terms of a block of `R` times 16 rows, block `b` of each column's part.
+    fn add_block<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        block: &[Self::Panel; R],
+        x: &[Column<'_, LEN, SUMS>; C],
+        b: usize,
+        y: &mut [[S::Floats; R]; C],
+    );
 }
 
 /// Quantized columns in blocks of `LEN` with `SUMS` sums each.
@@ -122,26 +156,49 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
         Column { qs: &self.qs[range.clone()], d: &self.d[range.clone()], sums: &self.sums[range] }
     }
 
+    /// Blocks `at..at + 16` of columns `c..c + C`; beyond the last column it is repeated.
     #[inline(always)]
-    fn column(&self, c: usize) -> Column<'a, LEN, SUMS> {
-        self.part(c, 0, self.blocks)
+    fn groups<const C: usize>(&self, c: usize, at: usize) -> [rows::Group<'a, LEN, SUMS>; C] {
+        const WHOLE: &str = "a whole group";
+        let group = |c: usize| {
+            let start = c.min(self.n - 1) * self.blocks + at;
+            rows::Group {
+                qs: self.qs[start..].first_chunk().expect(WHOLE),
+                d: self.d[start..].first_chunk().expect(WHOLE),
+                sums: self.sums[start..].first_chunk().expect(WHOLE),
+            }
+        };
+        let mut groups = [group(c); C];
+        for (i, to) in groups.iter_mut().enumerate() {
+            *to = group(c + i);
+        }
+        groups
+    }
+
+    /// Blocks `first..first + count` of columns `c..c + C`; beyond the last column it is repeated.
+    #[inline(always)]
+    fn columns<const C: usize>(&self, c: usize, first: usize, count: usize) -> [Column<'a, LEN, SUMS>; C] {
+        let mut columns = [self.part(c, first, count); C];
+        for (i, column) in columns.iter_mut().enumerate() {
+            *column = self.part((c + i).min(self.n - 1), first, count);
+        }
+        columns
     }
 }
 
-/// Blocks `from..from + count` of rows `first..first + 8`; beyond the last row it is repeated, and what comes of it left out.
+/// Codes in groups of 4.
 #[inline(always)]
-fn eight_rows<const N: usize>(
-    rows: &[u8],
-    row_bytes: usize,
-    first: usize,
-    from: usize,
-    count: usize,
-) -> [&[[u8; N]]; 8] {
-    let last = (rows.len() / row_bytes).saturating_sub(1);
-    let mut eight: [&[[u8; N]]; 8] = [&[]; 8];
-    for (i, row) in eight.iter_mut().enumerate() {
-        let start = (first + i).min(last) * row_bytes + from * N;
-        *row = rows[start..start + count * N].as_chunks().0;
+fn fours<const LEN: usize, const G: usize>(codes: &[i8; LEN]) -> &[[i8; 4]; G] {
+    codes.as_chunks().0.first_chunk().expect("as many groups as there are")
+}
+
+/// The first `L` numbers, with zeros for those that there are not.
+#[inline(always)]
+fn padded<T: Copy + Default, const L: usize>(from: &[T]) -> [T; L] {
+    if let Some(all) = from.first_chunk() {
+        return *all;
     }
-    eight
+    let mut all = [T::default(); L];
+    all[..from.len()].copy_from_slice(from);
+    all
 }

@@ -1,0 +1,436 @@
+//! The keys and values of one KV head, as they lie in the cache.
+
+use super::outer::{Outer, Tiles, tiles, vectors};
+use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES};
+use crate::bytes::Element;
+use crate::simd::{Kernel, Simd};
+
+/// A number that the KV cache stores as it is.
+pub trait KvElement: Element {
+    /// Zero.
+    const ZERO: Self;
+
+    /// The values of 16 stored numbers.
+    fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats;
+
+    /// Stores 16 numbers, rounded to nearest, half to even.
+    fn store<S: Simd>(s: S, floats: S::Floats, to: &mut [Self; LANES]);
+
+    /// All of these numbers, where they need no conversion.
+    fn as_floats(stored: &[[Self; BLOCK]]) -> Option<&[[f32; BLOCK]]>;
+}
+
+impl KvElement for f32 {
+    const ZERO: Self = 0.0;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
+        s.floats(stored)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(s: S, floats: S::Floats, to: &mut [Self; LANES]) {
+        s.store_floats(floats, to);
+    }
+
+    #[inline(always)]
+    fn as_floats(stored: &[[Self; BLOCK]]) -> Option<&[[f32; BLOCK]]> {
+        Some(stored)
+    }
+}
+
+/// Half precision.
+impl KvElement for u16 {
+    const ZERO: Self = 0;
+
+    #[inline(always)]
+    fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
+        s.halfs(stored)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(s: S, floats: S::Floats, to: &mut [Self; LANES]) {
+        s.store_halfs(floats, to);
+    }
+
+    #[inline(always)]
+    fn as_floats(_: &[[Self; BLOCK]]) -> Option<&[[f32; BLOCK]]> {
+        None
+    }
+}
+
+/// What attention asks of the keys and values of one KV head.
+pub trait Head: Copy {
+    /// How values are stored.
+    type Value: KvElement;
+
+    /// Sets `scores`, from `at` on, to the products of some query vectors of the batch with the keys of a chunk.
+    fn scores<S: Simd>(
+        self,
+        s: S,
+        chunk: usize,
+        queries: &[usize],
+        scores: &mut [[f32; SCORES]],
+        at: usize,
+        panel: &mut Panel,
+    );
+
+    /// Block `block` of each value of a chunk, for so many rows.
+    fn values<'p, S: Simd>(
+        self,
+        s: S,
+        chunk: usize,
+        block: usize,
+        rows: usize,
+        panel: &'p mut Panel,
+    ) -> Source<'p, Self::Value>
+    where
+        Self: 'p;
+}
+
+/// Numbers of a chunk, widened.
+#[repr(align(64))]
+pub struct Panel([[f32; BLOCK]; CHUNK]);
+
+impl Panel {
+    /// Nothing yet.
+    pub(super) const EMPTY: Self = Self([[0.0; BLOCK]; CHUNK]);
+}
+
+/// Where the numbers of a chunk are to be had.
+pub enum Source<'a, E> {
+    /// In the cache.
+    Stored(&'a [[E; BLOCK]]),
+    /// In a panel.
+    Widened(&'a [[f32; BLOCK]]),
+}
+
+/// Length of what a chunk holds of each value: whole vectors.
+#[inline(always)]
+pub(super) fn padded(value_length: usize) -> usize {
+    value_length.next_multiple_of(LANES)
+}
+
+/// Elements of block `block` of a value of so many.
+#[inline(always)]
+pub(super) fn block_width(padded_length: usize, block: usize) -> usize {
+    BLOCK.min(padded_length - block * BLOCK)
+}
+
+/// Keys and values as plain numbers.
+///
+/// A chunk of keys is elements × 64 positions. A chunk of values is blocks of 64 elements × 64 positions × elements of the
+/// block; the last block has what is left, rounded up to whole vectors.
+#[derive(Clone, Copy)]
+pub struct Cached<'a, E> {
+    /// Queries of the whole batch: tokens × heads × key length.
+    pub queries: &'a [f32],
+    /// Length of a key.
+    pub key_length: usize,
+    /// Length of a value.
+    pub value_length: usize,
+    /// The chunks of keys. Chunk `c` of the context is number `c` modulo their count.
+    pub keys: &'a [E],
+    /// The chunks of values.
+    pub values: &'a [E],
+}
+
+impl<E: KvElement> Head for Cached<'_, E> {
+    type Value = E;
+
+    #[inline(always)]
+    fn scores<S: Simd>(
+        self,
+        s: S,
+        chunk: usize,
+        queries: &[usize],
+        scores: &mut [[f32; SCORES]],
+        at: usize,
+        panel: &mut Panel,
+    ) {
+        let keys = nth(self.keys, self.key_length * CHUNK, chunk).as_chunks::<CHUNK>().0;
+        let rows = 0..queries.len();
+        if queries.len() <= FEW_ROWS {
+            return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, first: 0 });
+        }
+        for (block, keys) in keys.chunks(BLOCK).enumerate() {
+            let first = block * BLOCK;
+            match E::as_floats(keys) {
+                Some(keys) => {
+                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first });
+                }
+                None => {
+                    widen(s, keys, panel);
+                    let keys = &panel.0[..keys.len()];
+                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first });
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn values<'p, S: Simd>(self, s: S, chunk: usize, block: usize, rows: usize, panel: &'p mut Panel) -> Source<'p, E>
+    where
+        Self: 'p,
+    {
+        let length = padded(self.value_length);
+        let (width, start) = (block_width(length, block), block * BLOCK * CHUNK);
+        let values = &nth(self.values, length * CHUNK, chunk)[start..][..width * CHUNK];
+        if width < BLOCK {
+            for (values, to) in values.chunks_exact(width).zip(&mut panel.0) {
+                for (values, to) in values.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
+                    s.store_floats(E::lanes(s, values), to);
+                }
+            }
+            return Source::Widened(&panel.0);
+        }
+        let values = values.as_chunks::<BLOCK>().0;
+        if rows <= FEW_ROWS || E::as_floats(values).is_some() {
+            return Source::Stored(values);
+        }
+        widen(s, values, panel);
+        Source::Widened(&panel.0)
+    }
+}
+
+/// Chunk `chunk` of a ring of chunks.
+#[inline(always)]
+fn nth<T>(chunks: &[T], len: usize, chunk: usize) -> &[T] {
+    &chunks[chunk % (chunks.len() / len) * len..][..len]
+}
+
+#[inline(always)]
+fn widen<S: Simd, E: KvElement>(s: S, from: &[[E; BLOCK]], panel: &mut Panel) {
+    for (from, to) in from.as_flattened().as_chunks().0.iter().zip(panel.0.as_flattened_mut().as_chunks_mut().0) {
+        s.store_floats(E::lanes(s, from), to);
+    }
+}
+
+/// The products with elements `first` and up of the keys of a chunk.
+struct Scored<'a, E, K> {
+    head: Cached<'a, E>,
+    queries: &'a [usize],
+    scores: &'a mut [[f32; SCORES]],
+    at: usize,
+    keys: &'a [[K; CHUNK]],
+    first: usize,
+}
+
+impl<E: KvElement, K: KvElement> Tiles for Scored<'_, E, K> {
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
+        let mut queries = [&[][..]; R];
+        for (query, index) in queries.iter_mut().zip(&self.queries[first..]) {
+            *query = &self.head.queries[index * self.head.key_length + self.first..][..self.keys.len()];
+        }
+        let (to, at) = (self.scores[first..].first_chunk_mut().expect("R rows"), self.at);
+        s.run(Outer { a: queries, b: self.keys, vectors: CHUNK / LANES, to, at, fresh: self.first == 0 });
+    }
+}
+
+/// Query vectors as int8 blocks of 32, each vector filled up with zeros.
+#[derive(Clone, Copy)]
+pub struct QuantizedQueries<'a> {
+    /// Codes of the whole batch: tokens × heads × padded key length.
+    pub codes: &'a [i8],
+    /// Scales of the blocks.
+    pub scales: &'a [f32],
+    /// Sums of the blocks' codes.
+    pub sums: &'a [i16],
+}
+
+/// Elements of a quantized block.
+pub(super) const QUANT: usize = 32;
+
+/// Keys and values as int8 codes, each 32 elements with an `f16` scale.
+///
+/// A chunk of keys is groups of 4 elements × 64 positions × 4 codes, which are unsigned (128 more) at levels that prefer
+/// them so; its scales are blocks × 64 positions. A chunk of values is as in [`Cached`], its length rounded up to whole
+/// blocks, and its scales are blocks × 64 positions too.
+#[derive(Clone, Copy)]
+pub struct CachedQ8<'a> {
+    /// The queries.
+    pub queries: QuantizedQueries<'a>,
+    /// Length of a key.
+    pub key_length: usize,
+    /// Length of a value.
+    pub value_length: usize,
+    /// The chunks of the keys' codes.
+    pub key_codes: &'a [i8],
+    /// The chunks of the keys' scales.
+    pub key_scales: &'a [u16],
+    /// The chunks of the values' codes.
+    pub value_codes: &'a [i8],
+    /// The chunks of the values' scales.
+    pub value_scales: &'a [u16],
+}
+
+/// Codes of 4 elements at each position of a chunk.
+type Fours = [[i8; 64]; CHUNK / LANES];
+
+impl Head for CachedQ8<'_> {
+    type Value = f32;
+
+    #[inline(always)]
+    fn scores<S: Simd>(
+        self,
+        s: S,
+        chunk: usize,
+        queries: &[usize],
+        scores: &mut [[f32; SCORES]],
+        at: usize,
+        panel: &mut Panel,
+    ) {
+        let length = self.key_length.next_multiple_of(QUANT);
+        let codes = nth(self.key_codes, length * CHUNK, chunk).as_chunks::<64>().0.as_chunks().0;
+        let scales = nth(self.key_scales, length / QUANT * CHUNK, chunk).as_chunks::<CHUNK>().0;
+        let blocks = length / QUANT;
+        widen(s, scales, panel);
+        let scales = &panel.0[..blocks];
+        tiles(s, 0..queries.len(), &mut Dots { head: self, queries, scores, at, codes, scales });
+    }
+
+    #[inline(always)]
+    fn values<'p, S: Simd>(self, s: S, chunk: usize, block: usize, _: usize, panel: &'p mut Panel) -> Source<'p, f32>
+    where
+        Self: 'p,
+    {
+        let length = self.value_length.next_multiple_of(QUANT);
+        let (width, start) = (block_width(length, block), block * BLOCK * CHUNK);
+        let codes = &nth(self.value_codes, length * CHUNK, chunk)[start..][..width * CHUNK];
+        let scales = nth(self.value_scales, length / QUANT * CHUNK, chunk).as_chunks::<CHUNK>().0;
+        for (half, halfs) in scales[block * BLOCK / QUANT..].iter().take(width / QUANT).enumerate() {
+            let mut scales = [0.0; CHUNK];
+            for (scales, halfs) in scales.as_chunks_mut().0.iter_mut().zip(halfs.as_chunks().0) {
+                s.store_floats(s.halfs(halfs), scales);
+            }
+            for ((codes, to), scale) in codes.chunks_exact(width).zip(&mut panel.0).zip(scales) {
+                let (codes, to) = (codes[half * QUANT..].as_chunks().0, to[half * QUANT..].as_chunks_mut().0);
+                let scale = s.splat_float(scale);
+                for (codes, to) in codes.iter().zip(to).take(QUANT / LANES) {
+                    s.store_floats(s.mul(s.code_floats(codes), scale), to);
+                }
+            }
+        }
+        Source::Widened(&panel.0)
+    }
+}
+
+/// The products of queries and keys of a chunk.
+struct Dots<'a> {
+    head: CachedQ8<'a>,
+    queries: &'a [usize],
+    scores: &'a mut [[f32; SCORES]],
+    at: usize,
+    codes: &'a [Fours],
+    scales: &'a [[f32; CHUNK]],
+}
+
+impl Tiles for Dots<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
+        let QuantizedQueries { codes, scales, sums } = self.head.queries;
+        let blocks = self.scales.len();
+        let mut queries = [Query { codes: &[], scales: &[], sums: &[] }; R];
+        for (query, index) in queries.iter_mut().zip(&self.queries[first..]) {
+            *query = Query {
+                codes: codes[index * blocks * QUANT..][..blocks * QUANT].as_chunks().0.as_chunks().0,
+                scales: &scales[index * blocks..][..blocks],
+                sums: &sums[index * blocks..][..blocks],
+            };
+        }
+        let (to, at) = (self.scores[first..].first_chunk_mut().expect("R rows"), self.at);
+        s.run(Quantized { queries, codes: self.codes, scales: self.scales, to, at });
+    }
+}
+
+/// A query in blocks of 8 times 4 codes.
+#[derive(Clone, Copy)]
+struct Query<'a> {
+    codes: &'a [[[i8; 4]; QUANT / 4]],
+    scales: &'a [f32],
+    sums: &'a [i16],
+}
+
+/// Products of codes: `to[row][position] = Σ_b (key scale * query scale) * Σ products`, blocks ascending.
+struct Quantized<'a, const R: usize> {
+    queries: [Query<'a>; R],
+    codes: &'a [Fours],
+    scales: &'a [[f32; CHUNK]],
+    to: &'a mut [[f32; SCORES]; R],
+    at: usize,
+}
+
+impl<const R: usize> Kernel for Quantized<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        if S::MANY_REGISTERS {
+            self.columns::<S, 4>(s, 0);
+        } else {
+            for v in 0..CHUNK / LANES {
+                self.columns::<S, 1>(s, v);
+            }
+        }
+    }
+}
+
+impl<const R: usize> Quantized<'_, R> {
+    /// The positions of vectors `v..v + V`.
+    #[inline(always)]
+    fn columns<S: Simd, const V: usize>(&mut self, s: S, v: usize) {
+        for (b, (codes, scales)) in self.codes.as_chunks::<{ QUANT / 4 }>().0.iter().zip(self.scales).enumerate() {
+            let sums = self.products::<S, V>(s, codes, b, v);
+            let scales: &[[f32; LANES]; V] = scales.as_chunks().0[v..].first_chunk().expect("V vectors");
+            for ((sums, query), to) in sums.iter().zip(&self.queries).zip(&mut *self.to) {
+                let query_scale = s.splat_float(query.scales[b]);
+                let to = vectors::<V>(&mut to[self.at..], v);
+                for ((sum, scale), to) in sums.iter().zip(scales).zip(to) {
+                    let term = s.mul(s.mul(s.floats(scale), query_scale), s.to_floats(*sum));
+                    let before = if b == 0 { s.splat_float(0.0) } else { s.floats(to) };
+                    s.store_floats(s.add(before, term), to);
+                }
+            }
+        }
+    }
+
+    /// The integer products of block `b`.
+    #[inline(always)]
+    fn products<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        codes: &[Fours; QUANT / 4],
+        b: usize,
+        v: usize,
+    ) -> [[S::Ints; V]; R] {
+        let mut sums = [[s.open(s.splat_int(0)); V]; R];
+        if S::PREFERS_UNSIGNED {
+            for (sums, query) in sums.iter_mut().zip(&self.queries) {
+                *sums = [s.open(s.splat_int(-128 * i32::from(query.sums[b]))); V];
+            }
+        }
+        for (g, codes) in codes.iter().enumerate() {
+            let mut keys = [s.splat(0); V];
+            let codes: &[[i8; 64]; V] = codes[v..].first_chunk().expect("V vectors");
+            for (keys, codes) in keys.iter_mut().zip(codes) {
+                *keys = s.codes(codes);
+            }
+            for (sums, query) in sums.iter_mut().zip(&self.queries) {
+                let x = s.splat4(&query.codes[b][g]);
+                for (sum, keys) in sums.iter_mut().zip(keys) {
+                    *sum = if S::PREFERS_UNSIGNED {
+                        s.dot(*sum, keys, x)
+                    } else {
+                        s.open(s.close(s.dot_signed(*sum, keys, x)))
+                    };
+                }
+            }
+        }
+        let mut closed = [[s.splat_int(0); V]; R];
+        for (closed, sum) in closed.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            *closed = s.close(*sum);
+        }
+        closed
+    }
+}

@@ -1,0 +1,115 @@
+//! The inner loop of both of attention's products: `to[row][lane] += Σ_t a[row][t] * b[t][lane]`, t ascending.
+
+use super::cached::KvElement;
+use super::{BLOCK, LANES};
+use crate::simd::{Kernel, Simd};
+use core::ops::Range;
+
+/// An outer product of `R` rows.
+pub(super) struct Outer<'a, E, const R: usize, const W: usize> {
+    /// The factors of each row, as many as `b` has.
+    pub a: [&'a [f32]; R],
+    /// The vectors.
+    pub b: &'a [[E; BLOCK]],
+    /// How many vectors of 16 lanes of each row of `b` there are.
+    pub vectors: usize,
+    /// Sums of each row, at `at`.
+    pub to: &'a mut [[f32; W]; R],
+    pub at: usize,
+    /// Whether sums start at zero, not with what is there.
+    pub fresh: bool,
+}
+
+impl<E: KvElement, const R: usize, const W: usize> Kernel for Outer<'_, E, R, W> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        // As many vectors at a time as leave room for all sums in registers.
+        let room = if S::MANY_REGISTERS { 24 / R } else { 6 / R };
+        let mut v = 0;
+        if room >= 4 {
+            while self.vectors - v >= 4 {
+                self.columns::<S, 4>(s, v);
+                v += 4;
+            }
+        }
+        if room >= 2 {
+            while self.vectors - v >= 2 {
+                self.columns::<S, 2>(s, v);
+                v += 2;
+            }
+        }
+        while v < self.vectors {
+            self.columns::<S, 1>(s, v);
+            v += 1;
+        }
+    }
+}
+
+impl<E: KvElement, const R: usize, const W: usize> Outer<'_, E, R, W> {
+    /// Vectors `v..v + V`. All loops but that over t have constant bounds: only then do sums stay in registers.
+    #[inline(always)]
+    fn columns<S: Simd, const V: usize>(&mut self, s: S, v: usize) {
+        let a = self.a.map(|a| &a[..self.b.len()]);
+        let mut sums = [[s.splat_float(0.0); V]; R];
+        if !self.fresh {
+            for (sums, to) in sums.iter_mut().zip(&mut *self.to) {
+                for (sum, to) in sums.iter_mut().zip(vectors::<V>(&mut to[self.at..], v)) {
+                    *sum = s.floats(to);
+                }
+            }
+        }
+        for (t, b) in self.b.iter().enumerate() {
+            let b: &[[E; LANES]; V] = b.as_chunks().0[v..].first_chunk().expect("V vectors");
+            let mut lanes = [s.splat_float(0.0); V];
+            for (lanes, b) in lanes.iter_mut().zip(b) {
+                *lanes = E::lanes(s, b);
+            }
+            for (sums, a) in sums.iter_mut().zip(&a) {
+                let a = s.splat_float(a[t]);
+                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                    *sum = s.add(*sum, s.mul(a, *lanes));
+                }
+            }
+        }
+        for (sums, to) in sums.iter().zip(&mut *self.to) {
+            for (sum, to) in sums.iter().zip(vectors::<V>(&mut to[self.at..], v)) {
+                s.store_floats(*sum, to);
+            }
+        }
+    }
+}
+
+/// Vectors `v..v + V` of a row.
+#[inline(always)]
+pub(super) fn vectors<const V: usize>(row: &mut [f32], v: usize) -> &mut [[f32; LANES]; V] {
+    row.as_chunks_mut().0[v..].first_chunk_mut().expect("V vectors")
+}
+
+/// Work on rows that takes several at a time.
+pub(super) trait Tiles {
+    /// Does rows `first..first + R`.
+    fn tile<S: Simd, const R: usize>(&mut self, s: S, first: usize);
+}
+
+/// Does `rows`.
+#[inline(always)]
+pub(super) fn tiles<S: Simd>(s: S, rows: Range<usize>, work: &mut impl Tiles) {
+    let mut row = rows.start;
+    while row < rows.end {
+        let count = match rows.end - row {
+            left @ 1..=4 => left,
+            5 => 3,
+            _ => 6,
+        };
+        match count {
+            1 => work.tile::<S, 1>(s, row),
+            2 => work.tile::<S, 2>(s, row),
+            3 => work.tile::<S, 3>(s, row),
+            4 => work.tile::<S, 4>(s, row),
+            _ => work.tile::<S, 6>(s, row),
+        }
+        row += count;
+    }
+}

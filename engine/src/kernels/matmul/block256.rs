@@ -1,0 +1,328 @@
+//! Products with blocks of 256.
+
+use super::rows::{Ahead, GROUP, Group};
+use super::{Column, Format, fours};
+use crate::quant::{Block256, Codes};
+use crate::simd::Simd;
+use core::marker::PhantomData;
+
+/// A format whose blocks are 256 elements.
+pub(super) struct Of256<F>(PhantomData<F>);
+
+/// A block of 256 of 16 rows.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Panel {
+    codes: [[u8; 64]; 64],
+    /// Scales of 16 or, the first 8 of them, 32 elements each, as [`Simd::add_scaled`] takes them.
+    scales: [[i32; 16]; 16],
+    /// Pairs of the integer minima that follow each other, or where there are none of the scales.
+    mins: [[i32; 16]; 8],
+    scale: [f32; 16],
+    min: [f32; 16],
+}
+
+impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
+    type Panel = Panel;
+    const EMPTY: Panel =
+        Panel { codes: [[0; 64]; 64], scales: [[0; 16]; 16], mins: [[0; 16]; 8], scale: [0.0; 16], min: [0.0; 16] };
+
+    #[inline(always)]
+    fn terms<S: Simd, const C: usize>(
+        s: S,
+        blocks: &[[u8; N]; GROUP],
+        x: &[Group<'_, 256, 16>; C],
+        ahead: Ahead<'_>,
+    ) -> [S::Floats; C] {
+        let offset = F::CODES.adapted::<S>().offset();
+        let sums = group_sums::<S, F, N, C>(s, blocks, x, ahead);
+        let minima = match F::MIN || offset != 0 {
+            true => group_minima::<S, F, N, C>(s, blocks, x),
+            false => [s.splat_int(0); C],
+        };
+        let each = blocks.each_ref();
+        let [scale, min] = scale_min::<S, F, N>(s, &each);
+        let mut terms = [scale; C];
+        for (((terms, x), sums), minima) in terms.iter_mut().zip(x).zip(sums).zip(minima) {
+            let inner = match F::MIN {
+                true => s.sub(s.mul(scale, s.to_floats(sums)), s.mul(min, s.to_floats(minima))),
+                false => s.mul(scale, s.to_floats(s.sub_ints(sums, s.mul_int(minima, offset)))),
+            };
+            *terms = s.mul(s.floats(x.d), inner);
+        }
+        terms
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Panel; R]]) {
+        for (b, to) in panel.iter_mut().enumerate() {
+            let (blocks, to) = (rows.map(|row| &row[b]), &mut to[r]);
+            let codes = to.codes.as_chunks_mut::<16>().0;
+            unpack_quarter::<S, F, N, 0>(s, &blocks, &mut codes[0]);
+            unpack_quarter::<S, F, N, 1>(s, &blocks, &mut codes[1]);
+            unpack_quarter::<S, F, N, 2>(s, &blocks, &mut codes[2]);
+            unpack_quarter::<S, F, N, 3>(s, &blocks, &mut codes[3]);
+            unpack_scales::<S, F, N>(s, &blocks, to);
+            let [scale, min] = scale_min::<S, F, N>(s, &blocks);
+            s.store_floats(scale, &mut to.scale);
+            s.store_floats(min, &mut to.min);
+        }
+    }
+
+    #[inline(always)]
+    fn add_block<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        block: &[Panel; R],
+        x: &[Column<'_, 256, 16>; C],
+        b: usize,
+        y: &mut [[S::Floats; R]; C],
+    ) {
+        let offset = F::CODES.adapted::<S>().offset();
+        let sums = scaled_codes::<S, F, N, R, C>(s, block, x, b);
+        let minima = match F::MIN || (offset != 0 && !S::SUMS_32) {
+            true => minima::<S, R, C>(s, block, x, b, F::RUN),
+            false => [[s.splat_int(0); R]; C],
+        };
+        for (((y, sums), minima), x) in y.iter_mut().zip(sums).zip(minima).zip(x) {
+            let dx = s.splat_float(x.d[b]);
+            for (((y, i), m), block) in y.iter_mut().zip(sums).zip(minima).zip(block) {
+                let scale = s.floats(&block.scale);
+                let inner = match F::MIN {
+                    true => s.sub(s.mul(scale, s.to_floats(i)), s.mul(s.floats(&block.min), s.to_floats(m))),
+                    false => s.mul(scale, s.to_floats(s.sub_ints(i, s.mul_int(m, offset)))),
+                };
+                *y = s.add(*y, s.mul(dx, inner));
+            }
+        }
+    }
+}
+
+/// The products of the codes of 16 blocks times their scales, a lane for each block.
+#[inline(always)]
+fn group_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    blocks: &[[u8; N]; GROUP],
+    x: &[Group<'_, 256, 16>; C],
+    ahead: Ahead<'_>,
+) -> [S::Ints; C] {
+    let mut quads = [[s.splat_int(0); 4]; C];
+    for quad in 0..4 {
+        let mut fours = [[s.splat_int(0); 4]; C];
+        for r in 0..4 {
+            let b = 4 * quad + r;
+            ahead.prefetch(s, b * N, N);
+            let sums = block_sums::<S, F, N, C>(s, &blocks[b], x, b);
+            for (fours, sum) in fours.iter_mut().zip(sums) {
+                fours[r] = sum;
+            }
+        }
+        for (quads, fours) in quads.iter_mut().zip(fours) {
+            quads[quad] = s.sum_quads(fours);
+        }
+    }
+    let mut sums = [s.splat_int(0); C];
+    for (sums, quads) in sums.iter_mut().zip(quads) {
+        *sums = s.sum_quarters(quads);
+    }
+    sums
+}
+
+/// The products of the codes of block `b` times their scales, in some lanes.
+#[inline(always)]
+fn block_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    block: &[u8; N],
+    x: &[Group<'_, 256, 16>; C],
+    b: usize,
+) -> [S::Ints; C] {
+    // Four products of a small code and an activation are within i16.
+    match F::CODES.adapted::<S>() {
+        Codes::Unsigned { max: 0..=63, .. } => scaled_sums::<S, F, N, C, true>(s, block, x, b),
+        _ => scaled_sums::<S, F, N, C, false>(s, block, x, b),
+    }
+}
+
+#[inline(always)]
+fn scaled_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT: bool>(
+    s: S,
+    block: &[u8; N],
+    x: &[Group<'_, 256, 16>; C],
+    b: usize,
+) -> [S::Ints; C] {
+    let scales = s.scales::<SHORT>(F::scales(block));
+    let codes = [
+        F::codes::<S, 0>(s, block),
+        F::codes::<S, 1>(s, block),
+        F::codes::<S, 2>(s, block),
+        F::codes::<S, 3>(s, block),
+    ];
+    let kind = F::CODES.adapted::<S>();
+    let mut sums = [s.splat_int(0); C];
+    for (quarter, codes) in codes.into_iter().enumerate() {
+        let codes = F::CODES.adapt(s, codes);
+        let runs = match F::RUN {
+            32 => [2 * quarter, 2 * quarter, 2 * quarter + 1, 2 * quarter + 1],
+            _ => [4 * quarter, 4 * quarter + 1, 4 * quarter + 2, 4 * quarter + 3],
+        };
+        let scale = s.quarter_scales::<SHORT>(scales, runs);
+        for (sum, x) in sums.iter_mut().zip(x) {
+            let products = kind.dot(s, s.open(s.splat_int(0)), codes, s.codes(&x.qs[b].as_chunks().0[quarter]));
+            *sum = match SHORT {
+                true => s.add_scaled_short(*sum, products, scale),
+                false => s.add_scaled(*sum, products, scale),
+            };
+        }
+    }
+    sums
+}
+
+/// The sums of the activations times the minima of 16 blocks, a lane for each block.
+#[inline(always)]
+fn group_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    blocks: &[[u8; N]; GROUP],
+    x: &[Group<'_, 256, 16>; C],
+) -> [S::Ints; C] {
+    let mut halves = [[s.splat_int(0); 2]; C];
+    for half in 0..2 {
+        let mut fours = [[s.splat_int(0); 4]; C];
+        for r in 0..4 {
+            // Blocks r and r + 4 share a vector, so that the reductions leave the lanes in order.
+            let (first, second) = (8 * half + r, 8 * half + r + 4);
+            let mins = [F::mins(&blocks[first]), F::mins(&blocks[second])];
+            for (fours, x) in fours.iter_mut().zip(x) {
+                fours[r] = s.dot_sums(F::RUN, mins, [&x.sums[first], &x.sums[second]]);
+            }
+        }
+        for (halves, fours) in halves.iter_mut().zip(fours) {
+            halves[half] = s.sum_quads(fours);
+        }
+    }
+    let mut sums = [s.splat_int(0); C];
+    for (sums, halves) in sums.iter_mut().zip(halves) {
+        *sums = s.sum_halves(halves);
+    }
+    sums
+}
+
+/// Scales and those of the minima of 16 blocks; zeros where there are no minima.
+#[inline(always)]
+fn scale_min<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
+    if F::MIN { F::scale_min_each(s, blocks) } else { [F::scale_each(s, blocks), s.splat_float(0.0)] }
+}
+
+#[inline(always)]
+fn unpack_quarter<S: Simd, F: Block256<N>, const N: usize, const QUARTER: usize>(
+    s: S,
+    blocks: &[&[u8; N]; 16],
+    to: &mut [[u8; 64]; 16],
+) {
+    let mut codes = [s.splat(0); 16];
+    for (codes, block) in codes.iter_mut().zip(blocks) {
+        *codes = F::CODES.adapt(s, F::codes::<S, QUARTER>(s, block));
+    }
+    for (to, turned) in to.iter_mut().zip(s.transpose(codes)) {
+        s.store(turned, to);
+    }
+}
+
+/// Widens the integer scales and minima of a block of 16 rows.
+#[inline(always)]
+fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16], to: &mut Panel) {
+    let (mut scales, mut mins) = ([[0; 64]; 4], [[0; 64]; 4]);
+    for (r, block) in blocks.iter().enumerate() {
+        let (of_scales, of_mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
+        for i in 0..4 {
+            scales[i][4 * r..4 * r + 4].copy_from_slice(&of_scales[4 * i..4 * i + 4]);
+            mins[i][4 * r..4 * r + 4].copy_from_slice(&of_mins[4 * i..4 * i + 4]);
+        }
+    }
+    for (j, to) in to.scales[..256 / F::RUN].iter_mut().enumerate() {
+        s.store_ints(s.lane_scale(s.bytes(&scales[j / 4]), j % 4), to);
+    }
+    for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
+        s.store_ints(s.lane_pair(s.bytes(&mins[j / 2]), j % 2 * 2, j % 2 * 2 + 1), to);
+    }
+}
+
+/// The products of the codes of block `b`, times the scales.
+#[inline(always)]
+fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
+    s: S,
+    block: &[Panel; R],
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
+) -> [[S::Ints; R]; C] {
+    let kind = F::CODES.adapted::<S>();
+    let mut codes = [&[[0; 4]; 64]; C];
+    let mut offsets = [[0; 16]; C];
+    for ((codes, offsets), x) in codes.iter_mut().zip(&mut offsets).zip(x) {
+        *codes = fours(&x.qs[b]);
+        if S::SUMS_32 && kind.offset() != 0 {
+            s.store_ints(s.mul_int(s.short_ints(&run_sums(&x.sums[b], F::RUN)), -kind.offset()), offsets);
+        }
+    }
+    let mut sums = [[s.splat_int(0); R]; C];
+    let run = if S::SUMS_32 { F::RUN / 4 } else { kind.run().min(F::RUN / 4) };
+    for first in (0..64).step_by(run) {
+        let mut open = [[s.open(s.splat_int(0)); R]; C];
+        if S::SUMS_32 && kind.offset() != 0 {
+            for (open, offsets) in open.iter_mut().zip(&offsets) {
+                *open = [s.open(s.splat_int(offsets[4 * first / F::RUN])); R];
+            }
+        }
+        for g in first..first + run {
+            let mut w = [s.splat(0); R];
+            for (w, block) in w.iter_mut().zip(block) {
+                *w = s.bytes(&block.codes[g]);
+            }
+            for (open, codes) in open.iter_mut().zip(codes) {
+                let x = s.splat4(&codes[g]);
+                for (open, w) in open.iter_mut().zip(w) {
+                    *open = kind.dot(s, *open, w, x);
+                }
+            }
+        }
+        for (r, block) in block.iter().enumerate() {
+            let scale = s.ints(&block.scales[4 * first / F::RUN]);
+            for (sums, open) in sums.iter_mut().zip(&open) {
+                sums[r] = s.add_scaled(sums[r], open[r], scale);
+            }
+        }
+    }
+    sums
+}
+
+/// The sums of activations in runs of 16, or the first 8 of 32.
+#[inline(always)]
+fn run_sums(sums: &[i16; 16], run: usize) -> [i16; 16] {
+    let mut list = *sums;
+    if run == 32 {
+        for (sum, pair) in list.iter_mut().zip(sums.as_chunks::<2>().0) {
+            *sum = pair[0] + pair[1];
+        }
+    }
+    list
+}
+
+/// The sums of the activations of block `b`, times the minima.
+#[inline(always)]
+fn minima<S: Simd, const R: usize, const C: usize>(
+    s: S,
+    block: &[Panel; R],
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
+    run: usize,
+) -> [[S::Ints; R]; C] {
+    let mut minima = [[s.splat_int(0); R]; C];
+    for (minima, x) in minima.iter_mut().zip(x) {
+        let sums = run_sums(&x.sums[b], run);
+        for (j, pair) in sums.as_chunks().0[..128 / run].iter().enumerate() {
+            let pair = s.splat_pair(pair);
+            for (minima, block) in minima.iter_mut().zip(block) {
+                *minima = s.add_pairs(*minima, s.ints(&block.mins[j]), pair);
+            }
+        }
+    }
+    minima
+}

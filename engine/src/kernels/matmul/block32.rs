@@ -1,0 +1,171 @@
+//! Products with blocks of 32.
+
+use super::rows::{Ahead, GROUP, Group};
+use super::{Column, Format, fours};
+use crate::quant::{Block32, Codes};
+use crate::simd::Simd;
+use core::marker::PhantomData;
+
+/// A format whose blocks are 32 elements.
+pub(super) struct Of32<F>(PhantomData<F>);
+
+/// A block of 32 of 16 rows.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Panel {
+    codes: [[u8; 64]; 8],
+    scale: [f32; 16],
+    min: [f32; 16],
+}
+
+impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
+    type Panel = Panel;
+    const EMPTY: Panel = Panel { codes: [[0; 64]; 8], scale: [0.0; 16], min: [0.0; 16] };
+
+    #[inline(always)]
+    fn terms<S: Simd, const C: usize>(
+        s: S,
+        blocks: &[[u8; N]; GROUP],
+        x: &[Group<'_, 32, 1>; C],
+        ahead: Ahead<'_>,
+    ) -> [S::Floats; C] {
+        let sums = group_sums::<S, F, N, C>(s, blocks, x, ahead);
+        let each = blocks.each_ref();
+        let [scale, min] = scale_min::<S, F, N>(s, &each);
+        let mut terms = [scale; C];
+        for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
+            let xs = s.short_ints(x.sums.as_flattened().first_chunk().expect("16 sums"));
+            let i = s.sub_ints(sums, s.mul_int(xs, F::CODES.adapted::<S>().offset()));
+            let mut inner = s.mul(scale, s.to_floats(i));
+            if F::MIN {
+                inner = s.add(inner, s.mul(min, s.to_floats(xs)));
+            }
+            *terms = s.mul(s.floats(x.d), inner);
+        }
+        terms
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Panel; R]]) {
+        let last = panel.len() - 1;
+        for (four, to) in panel.chunks_mut(4).enumerate() {
+            let mut codes = [[s.splat(0); 16]; 2];
+            for (i, row) in rows.iter().enumerate() {
+                let block = |b: usize| &row[(4 * four + b).min(last)];
+                let [low, high] = F::codes(s, [block(0), block(1), block(2), block(3)]);
+                codes[0][i] = F::CODES.adapt(s, low);
+                codes[1][i] = F::CODES.adapt(s, high);
+            }
+            for (half, codes) in codes.into_iter().enumerate() {
+                // Each block has four groups of each half.
+                for (to, turned) in to.iter_mut().zip(s.transpose(codes).as_chunks::<4>().0) {
+                    for (to, turned) in to[r].codes[4 * half..].iter_mut().zip(turned) {
+                        s.store(*turned, to);
+                    }
+                }
+            }
+            for (b, to) in to.iter_mut().enumerate() {
+                let [scale, min] = scale_min::<S, F, N>(s, &rows.map(|row| &row[4 * four + b]));
+                s.store_floats(scale, &mut to[r].scale);
+                s.store_floats(min, &mut to[r].min);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_block<S: Simd, const R: usize, const C: usize>(
+        s: S,
+        block: &[Panel; R],
+        x: &[Column<'_, 32, 1>; C],
+        b: usize,
+        y: &mut [[S::Floats; R]; C],
+    ) {
+        let kind = F::CODES.adapted::<S>();
+        let mut codes = [&[[0; 4]; 8]; C];
+        let mut sums = [[s.splat_int(0); R]; C];
+        for ((codes, sums), x) in codes.iter_mut().zip(&mut sums).zip(x) {
+            *codes = fours(&x.qs[b]);
+            *sums = [s.splat_int(-kind.offset() * x.sums[b][0] as i32); R];
+        }
+        let run = if S::SUMS_32 { 8 } else { kind.run() };
+        for first in (0..8).step_by(run) {
+            let mut open = [[s.open(s.splat_int(0)); R]; C];
+            for (open, sums) in open.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                *open = s.open(*sums);
+            }
+            for g in first..first + run {
+                let mut w = [s.splat(0); R];
+                for (w, block) in w.iter_mut().zip(block) {
+                    *w = s.bytes(&block.codes[g]);
+                }
+                for (open, codes) in open.iter_mut().zip(codes) {
+                    let x = s.splat4(&codes[g]);
+                    for (open, w) in open.iter_mut().zip(w) {
+                        *open = kind.dot(s, *open, w, x);
+                    }
+                }
+            }
+            for (sums, open) in sums.as_flattened_mut().iter_mut().zip(open.as_flattened()) {
+                *sums = s.close(*open);
+            }
+        }
+        for ((y, sums), x) in y.iter_mut().zip(sums).zip(x) {
+            let (dx, xs) = (s.splat_float(x.d[b]), s.splat_float(x.sums[b][0] as f32));
+            for ((y, i), block) in y.iter_mut().zip(sums).zip(block) {
+                let mut inner = s.mul(s.floats(&block.scale), s.to_floats(i));
+                if F::MIN {
+                    inner = s.add(inner, s.mul(s.floats(&block.min), xs));
+                }
+                *y = s.add(*y, s.mul(dx, inner));
+            }
+        }
+    }
+}
+
+/// The integer sums of 16 blocks, a lane for each.
+#[inline(always)]
+fn group_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
+    s: S,
+    blocks: &[[u8; N]; GROUP],
+    x: &[Group<'_, 32, 1>; C],
+    ahead: Ahead<'_>,
+) -> [S::Ints; C] {
+    let kind = F::CODES.adapted::<S>();
+    let mut fours = [[s.splat_int(0); 4]; C];
+    for r in 0..4 {
+        ahead.prefetch(s, 4 * r * N, 4 * N);
+        let block = [4 * r, 4 * r + 1, 4 * r + 2, 4 * r + 3].map(|b| &blocks[b]);
+        let [low, high] = F::codes(s, block);
+        let (low, high) = (F::CODES.adapt(s, low), F::CODES.adapt(s, high));
+        for (fours, x) in fours.iter_mut().zip(x) {
+            let [x_low, x_high] = s.split_codes(&x.qs.as_chunks().0[r]);
+            let mut sum = kind.dot(s, s.open(s.splat_int(0)), low, x_low);
+            if !S::SUMS_32 && kind.run() < 2 {
+                sum = s.open(s.close(sum));
+            }
+            fours[r] = s.close(kind.dot(s, sum, high, x_high));
+        }
+    }
+    let mut sums = [s.splat_int(0); C];
+    for (sums, fours) in sums.iter_mut().zip(fours) {
+        *sums = s.turn(s.sum_quads(fours));
+    }
+    sums
+}
+
+/// Scales and minima of 16 blocks; zeros where there are no minima.
+#[inline(always)]
+fn scale_min<S: Simd, F: Block32<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
+    if F::MIN { F::scale_min_each(s, blocks) } else { [F::scale_each(s, blocks), s.splat_float(0.0)] }
+}
+
+impl Codes {
+    /// Adds a vector of products of codes.
+    #[inline(always)]
+    pub(super) fn dot<S: Simd>(self, s: S, sum: S::Partial, w: S::Bytes, x: S::Bytes) -> S::Partial {
+        match self {
+            Codes::Unsigned { .. } => s.dot(sum, w, x),
+            Codes::Signed => s.dot_signed(sum, w, x),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a machine can do at most: the loops that hosts time to know how far from it the other kernels are.
+//!
+//! Neither has a purpose beside being run. Operands are hidden from the compiler, which would else compute them once.
+
+use core::hint::black_box;
+use core::mem::size_of;
+
+use crate::simd::{Kernel, Simd};
+
+/// Calls of [`Simd::dot`] that go into one sum: with codes of 1, fewer than make it inexact.
+const DEPTH: usize = 64;
+/// Operands that are gone through in turn. They stay in the first-level cache.
+const OPERANDS: usize = 8;
+
+/// Multiplies codes in a register tile of `ROWS` x `COLUMNS` sums, as products of matrices do, and nothing else.
+///
+/// Which tile is fastest depends on the level: on how many registers a sum takes, and on how long one waits for the last
+/// addition to it.
+pub struct MultiplyAdd<const ROWS: usize, const COLUMNS: usize> {
+    /// How often to fill the tile.
+    pub rounds: usize,
+}
+
+impl<const ROWS: usize, const COLUMNS: usize> Kernel for MultiplyAdd<ROWS, COLUMNS> {
+    /// Multiply-adds done.
+    type Out = u64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> u64 {
+        let operands = [([s.splat(1); ROWS], [s.splat(3); COLUMNS]); OPERANDS];
+        for _ in 0..self.rounds {
+            let mut sums = [[s.open(s.splat_int(0)); COLUMNS]; ROWS];
+            for _ in 0..DEPTH / OPERANDS {
+                for (weights, x) in black_box(&operands) {
+                    for row in 0..ROWS {
+                        for column in 0..COLUMNS {
+                            sums[row][column] = s.dot(sums[row][column], weights[row], x[column]);
+                        }
+                    }
+                }
+            }
+            black_box(sums);
+        }
+        (self.rounds * DEPTH * ROWS * COLUMNS * size_of::<S::Bytes>()) as u64
+    }
+}
+
+/// Reads memory at `STREAMS` places at a time, in ascending order.
+///
+/// How many streams are fastest depends on the machine: several keep more reads under way, and more than its prefetchers
+/// can follow keep fewer.
+pub struct Read<'a, const STREAMS: usize> {
+    /// What to read: all but fewer than `64 * STREAMS` last bytes.
+    pub bytes: &'a [u8],
+}
+
+impl<const STREAMS: usize> Kernel for Read<'_, STREAMS> {
+    /// The wrapping sum of the numbers of 8 bytes that were read.
+    type Out = u64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> u64 {
+        let lines = self.bytes.as_chunks::<8>().0.as_chunks::<8>().0;
+        let length = lines.len() / STREAMS;
+        let mut streams: [&[[[u8; 8]; 8]]; STREAMS] = [&[]; STREAMS];
+        for (i, stream) in streams.iter_mut().enumerate() {
+            *stream = &lines[length * i..][..length];
+        }
+        let mut sums = [[0u64; 8]; STREAMS];
+        for line in 0..length {
+            for (stream, sums) in streams.iter().zip(&mut sums) {
+                for (sum, number) in sums.iter_mut().zip(&stream[line]) {
+                    *sum = sum.wrapping_add(u64::from_le_bytes(*number));
+                }
+            }
+        }
+        sums.as_flattened().iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Level;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn multiply_adds_are_counted() {
+        for level in Level::available() {
+            let [one, three] = [1, 3].map(|rounds| level.run(MultiplyAdd::<2, 3> { rounds }));
+            assert!(one > 0 && one.is_multiple_of(DEPTH as u64 * 6) && three == 3 * one, "{level}: {one}, {three}");
+        }
+    }
+
+    #[test]
+    fn everything_is_read() {
+        let bytes: Vec<u8> = (0..64 * 12 + 7).map(|i| (i * 37 % 251) as u8).collect();
+        let numbers = bytes.as_chunks::<8>().0[..8 * 12].iter();
+        let sum = numbers.fold(0u64, |sum, number| sum.wrapping_add(u64::from_le_bytes(*number)));
+        for level in Level::available() {
+            let bytes = bytes.as_slice();
+            let sums = [level.run(Read::<1> { bytes }), level.run(Read::<2> { bytes }), level.run(Read::<4> { bytes })];
+            assert_eq!(sums, [sum; 3], "{level}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What an x86-64 CPU and its system support.
+
+use super::Level;
+use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// Bits of registers of CPUID and of XCR0.
+const XSAVE_AVX_F16C: u32 = 1 << 27 | 1 << 28 | 1 << 29;
+const AVX2: u32 = 1 << 5;
+const AVX_VNNI: u32 = 1 << 4;
+/// F, DQ, BW and VL.
+const AVX512: u32 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31;
+const AVX512_VNNI: u32 = 1 << 11;
+const XMM_YMM: u64 = 0b110;
+const XMM_YMM_ZMM: u64 = 0b1110_0110;
+
+/// Whether kernels of `level` may run here.
+#[inline]
+pub(super) fn has(level: Level) -> bool {
+    // Asking the CPU takes microseconds in a virtual machine, and this is asked for each kernel.
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    let mut known = KNOWN.load(Ordering::Relaxed);
+    if known == 0 {
+        known = detect();
+        KNOWN.store(known, Ordering::Relaxed);
+    }
+    known & bit(level) != 0
+}
+
+/// A bit for each level; the lowest says that they are known.
+fn bit(level: Level) -> u8 {
+    match level {
+        Level::Scalar => 1,
+        Level::Avx2 => 2,
+        Level::AvxVnni => 4,
+        Level::Avx512Vnni => 8,
+        _ => 0,
+    }
+}
+
+#[cold]
+fn detect() -> u8 {
+    let mut known = bit(Level::Scalar);
+    #[allow(unused_unsafe)] // Intrinsics without pointers became safe to call in newer compilers.
+    // SAFETY: every x86-64 CPU has CPUID.
+    let (top, first) = unsafe { (__cpuid(0).eax, __cpuid(1).ecx) };
+    if top < 7 || first & XSAVE_AVX_F16C != XSAVE_AVX_F16C {
+        return known;
+    }
+    #[allow(unused_unsafe)]
+    // SAFETY: leaf 7 exists, and the OSXSAVE bit above says that XGETBV does.
+    let (leaf, more, saved) = unsafe { (__cpuid_count(7, 0), __cpuid_count(7, 1), saved_registers()) };
+    if leaf.ebx & AVX2 == 0 || saved & XMM_YMM != XMM_YMM {
+        return known;
+    }
+    known |= bit(Level::Avx2);
+    if leaf.eax >= 1 && more.eax & AVX_VNNI != 0 {
+        known |= bit(Level::AvxVnni);
+    }
+    let wide = leaf.ebx & AVX512 == AVX512 && saved & XMM_YMM_ZMM == XMM_YMM_ZMM;
+    if wide && leaf.ecx & AVX512_VNNI != 0 {
+        known |= bit(Level::Avx512Vnni);
+    }
+    known
+}
+
+#[target_feature(enable = "xsave")]
+#[allow(unused_unsafe)]
+fn saved_registers() -> u64 {
+    // SAFETY: the feature is enabled here, and register 0 exists wherever it is.
+    unsafe { _xgetbv(0) }
+}

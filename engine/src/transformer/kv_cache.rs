@@ -1,0 +1,361 @@
+//! The KV cache: for each layer, the keys and values of all positions that a token may still see.
+//!
+//! Positions are kept in chunks of 64, those of each KV head behind one another. A layer with a window keeps a ring of
+//! chunks, as many as a batch and the window before it may touch: chunk `c` of the context has slot `c` modulo their
+//! count. So what is still to be seen is never written over, but what was dropped by rewinding may be:
+//! [`oldest`] says how far back a session can go.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::state::Limits;
+use crate::bytes::{Claim, Crew, Cut, Element, OutOfMemory, Shared, Tile};
+use crate::kernels::attention::{
+    CHUNK, Cached, CachedQ8, Chunk, ChunkMut, ChunkQ8, Head, KvElement, QuantizedQueries, quantize_query,
+};
+use crate::kernels::float::LANES;
+use crate::simd::{Kernel, Level, Simd};
+use crate::spec::{Attention, Spec};
+
+/// How the KV cache stores its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum KvType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Single precision.
+    F32,
+    /// Blocks of 32 int8 codes with a half-precision scale. Queries are quantized the same way.
+    Q8_0,
+}
+
+impl KvType {
+    /// All types.
+    pub const ALL: &[KvType] = &[KvType::F16, KvType::F32, KvType::Q8_0];
+
+    /// The name that [`core::str::FromStr`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+}
+
+impl core::str::FromStr for KvType {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|kv| kv.name() == name).ok_or("expected f16, f32 or q8_0")
+    }
+}
+
+/// Elements of a block of [`KvType::Q8_0`].
+const BLOCK: usize = 32;
+
+/// Keys and values of each layer.
+pub(super) enum KvCache {
+    F16(Vec<Plain<u16>>),
+    F32(Vec<Plain<f32>>),
+    Q8 { layers: Vec<Q8>, queries: Queries },
+}
+
+/// A layer's keys and values: KV heads × slots, as [`Cached`] describes them.
+pub(super) struct Plain<E: Element> {
+    keys: Shared<E>,
+    values: Shared<E>,
+}
+
+/// A layer's keys and values: KV heads × slots, as [`CachedQ8`] describes them.
+pub(super) struct Q8 {
+    key_codes: Shared<i8>,
+    key_scales: Shared<u16>,
+    value_codes: Shared<i8>,
+    value_scales: Shared<u16>,
+}
+
+/// The queries of a batch, quantized.
+pub(super) struct Queries {
+    codes: Shared<i8>,
+    scales: Shared<f32>,
+    sums: Shared<i16>,
+}
+
+/// The chunks that an operation writes: one for each of its claims from `first` on, in the order KV heads × `slots`.
+pub(super) struct Chunks<'a> {
+    pub attention: &'a Attention,
+    /// All slots of the layer.
+    pub capacity: usize,
+    /// Those that are written.
+    pub slots: Range<usize>,
+    /// Claims before the first of them.
+    pub first: usize,
+}
+
+impl Chunks<'_> {
+    /// The KV head and the slot of a claim.
+    pub fn claimed(&self, claim: &Claim) -> (usize, usize) {
+        let index = claim.index() - self.first;
+        (index / self.slots.len(), self.slots.start + index % self.slots.len())
+    }
+
+    /// The claimed part of a buffer that has so many numbers for each chunk.
+    fn part<'c, E: Element>(&self, claim: &'c Claim, buffer: &'c Shared<E>, len: usize) -> Tile<'c, E> {
+        let (rows, stride) = (self.attention.kv_heads, self.capacity * len);
+        let (start, end) = (self.slots.start * len, self.slots.end * len);
+        buffer.write(claim, Cut { rows, stride, start, end, block: 1, width: len, first: self.first })
+    }
+}
+
+/// A layer's part of the cache.
+pub(super) trait LayerKv {
+    /// What attention reads.
+    type Head<'c>: Head
+    where
+        Self: 'c;
+    /// What is written at a time.
+    type Chunk<'c>: ChunkMut
+    where
+        Self: 'c;
+
+    /// Slots for chunks.
+    fn capacity(&self, attention: &Attention) -> usize;
+
+    /// The chunk that is claimed.
+    fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> Self::Chunk<'c>;
+
+    /// Keeps the queries of the claimed token of a batch of `tokens` in the form that attention takes.
+    fn keep_queries(&self, _level: Level, _claim: &Claim, _tokens: usize, _attention: &Attention, _queries: &[f32]) {}
+
+    /// The keys and values of a KV head, with the batch's queries.
+    fn head<'c>(
+        &'c self,
+        claim: &'c Claim,
+        attention: &Attention,
+        kv_head: usize,
+        queries: &'c Shared<f32>,
+    ) -> Self::Head<'c>;
+}
+
+impl<E: KvElement> LayerKv for Plain<E> {
+    type Head<'c> = Cached<'c, E>;
+    type Chunk<'c> = Chunk<'c, E>;
+
+    fn capacity(&self, attention: &Attention) -> usize {
+        self.keys.len() / (attention.kv_heads * plain_lens(attention)[0])
+    }
+
+    fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> Chunk<'c, E> {
+        let [keys, values] = plain_lens(chunks.attention);
+        Chunk { keys: chunks.part(claim, &self.keys, keys), values: chunks.part(claim, &self.values, values) }
+    }
+
+    fn head<'c>(
+        &'c self,
+        claim: &'c Claim,
+        attention: &Attention,
+        kv_head: usize,
+        queries: &'c Shared<f32>,
+    ) -> Cached<'c, E> {
+        let Attention { kv_heads, key_length, value_length, .. } = *attention;
+        Cached {
+            queries: queries.read(claim),
+            key_length,
+            value_length,
+            keys: nth(self.keys.read(claim), kv_heads, kv_head),
+            values: nth(self.values.read(claim), kv_heads, kv_head),
+        }
+    }
+}
+
+/// [`Q8`] and the queries.
+pub(super) struct Q8Layer<'a> {
+    pub layer: &'a Q8,
+    pub queries: &'a Queries,
+}
+
+impl LayerKv for Q8Layer<'_> {
+    type Head<'c>
+        = CachedQ8<'c>
+    where
+        Self: 'c;
+    type Chunk<'c>
+        = ChunkQ8<'c>
+    where
+        Self: 'c;
+
+    fn capacity(&self, attention: &Attention) -> usize {
+        self.layer.key_codes.len() / (attention.kv_heads * q8_lens(attention)[0])
+    }
+
+    fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> ChunkQ8<'c> {
+        let [keys, values] = q8_lens(chunks.attention);
+        ChunkQ8 {
+            key_codes: chunks.part(claim, &self.layer.key_codes, keys),
+            key_scales: chunks.part(claim, &self.layer.key_scales, keys / BLOCK),
+            value_codes: chunks.part(claim, &self.layer.value_codes, values),
+            value_scales: chunks.part(claim, &self.layer.value_scales, values / BLOCK),
+        }
+    }
+
+    fn keep_queries(&self, level: Level, claim: &Claim, tokens: usize, attention: &Attention, queries: &[f32]) {
+        let Attention { heads, key_length, .. } = *attention;
+        let length = heads * key_length.next_multiple_of(BLOCK);
+        let pieces = |per: usize| Cut::pieces(tokens * length / per, length / per);
+        level.run(QuantizeQueries {
+            queries,
+            key_length,
+            codes: self.queries.codes.write(claim, pieces(1)).row(0),
+            scales: self.queries.scales.write(claim, pieces(BLOCK)).row(0),
+            sums: self.queries.sums.write(claim, pieces(BLOCK)).row(0),
+        });
+    }
+
+    fn head<'c>(&'c self, claim: &'c Claim, attention: &Attention, kv_head: usize, _: &'c Shared<f32>) -> CachedQ8<'c> {
+        let Attention { kv_heads, key_length, value_length, .. } = *attention;
+        let Q8 { key_codes, key_scales, value_codes, value_scales } = self.layer;
+        let Queries { codes, scales, sums } = self.queries;
+        CachedQ8 {
+            queries: QuantizedQueries { codes: codes.read(claim), scales: scales.read(claim), sums: sums.read(claim) },
+            key_length,
+            value_length,
+            key_codes: nth(key_codes.read(claim), kv_heads, kv_head),
+            key_scales: nth(key_scales.read(claim), kv_heads, kv_head),
+            value_codes: nth(value_codes.read(claim), kv_heads, kv_head),
+            value_scales: nth(value_scales.read(claim), kv_heads, kv_head),
+        }
+    }
+}
+
+/// Part `index` of `count` equal parts.
+fn nth<T>(all: &[T], count: usize, index: usize) -> &[T] {
+    let len = all.len() / count;
+    &all[index * len..][..len]
+}
+
+struct QuantizeQueries<'a> {
+    queries: &'a [f32],
+    key_length: usize,
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i16],
+}
+
+impl Kernel for QuantizeQueries<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let padded = self.key_length.next_multiple_of(BLOCK);
+        let scales = self.scales.chunks_exact_mut(padded / BLOCK).zip(self.sums.chunks_exact_mut(padded / BLOCK));
+        let queries = self.queries.chunks_exact(self.key_length).zip(self.codes.chunks_exact_mut(padded));
+        for ((query, codes), (scales, sums)) in queries.zip(scales) {
+            quantize_query(s, query, codes, scales, sums);
+        }
+    }
+}
+
+/// Numbers of a chunk of keys and of one of values.
+fn plain_lens(attention: &Attention) -> [usize; 2] {
+    [attention.key_length * CHUNK, attention.value_length.next_multiple_of(LANES) * CHUNK]
+}
+
+/// Codes of a chunk of keys and of one of values.
+fn q8_lens(attention: &Attention) -> [usize; 2] {
+    [attention.key_length, attention.value_length].map(|length| length.next_multiple_of(BLOCK) * CHUNK)
+}
+
+/// Chunks that a layer keeps.
+fn slots(attention: &Attention, limits: Limits) -> usize {
+    let all = limits.context.div_ceil(CHUNK);
+    // What the first token of a batch sees may begin at the end of a chunk, and the batch end at the start of one.
+    let ring = |window: usize| window.saturating_add(limits.batch).div_ceil(CHUNK) + 1;
+    attention.window.map_or(all, |window| all.min(ring(window)))
+}
+
+impl KvCache {
+    pub fn new(crew: &Crew, spec: &Spec, limits: Limits, kv: KvType) -> Result<Self, OutOfMemory> {
+        let attentions = || spec.layers.iter().map(|layer| &layer.attention);
+        Ok(match kv {
+            KvType::F16 => Self::F16(attentions().map(|a| Plain::new(crew, a, limits)).collect::<Result<_, _>>()?),
+            KvType::F32 => Self::F32(attentions().map(|a| Plain::new(crew, a, limits)).collect::<Result<_, _>>()?),
+            KvType::Q8_0 => Self::Q8 {
+                layers: attentions().map(|a| Q8::new(crew, a, limits)).collect::<Result<_, _>>()?,
+                queries: Queries::new(crew, limits.batch * quantized_queries(spec))?,
+            },
+        })
+    }
+
+    /// Bytes of a cache and of the queries that go with it.
+    pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> [u64; 2] {
+        let of_layer = |attention: &Attention| {
+            let [keys, values] = if kv == KvType::Q8_0 { q8_lens(attention) } else { plain_lens(attention) };
+            let numbers = (attention.kv_heads * slots(attention, limits)) as u64 * (keys + values) as u64;
+            match kv {
+                KvType::F16 => 2 * numbers,
+                KvType::F32 => 4 * numbers,
+                KvType::Q8_0 => numbers + numbers / 16,
+            }
+        };
+        let queries = if kv == KvType::Q8_0 { quantized_queries(spec) } else { 0 };
+        let cache = spec.layers.iter().map(|layer| of_layer(&layer.attention)).sum();
+        [cache, limits.batch as u64 * (queries + queries * 6 / 32) as u64]
+    }
+}
+
+/// The most codes that a token's queries take.
+fn quantized_queries(spec: &Spec) -> usize {
+    let of_layer = |a: &Attention| a.heads * a.key_length.next_multiple_of(BLOCK);
+    spec.layers.iter().map(|layer| of_layer(&layer.attention)).max().unwrap_or(0)
+}
+
+impl<E: Element> Plain<E> {
+    fn new(crew: &Crew, attention: &Attention, limits: Limits) -> Result<Self, OutOfMemory> {
+        let [keys, values] = plain_lens(attention).map(|len| buffer(crew, attention, limits, len));
+        Ok(Self { keys: keys?, values: values? })
+    }
+}
+
+impl Q8 {
+    fn new(crew: &Crew, attention: &Attention, limits: Limits) -> Result<Self, OutOfMemory> {
+        let [keys, values] = q8_lens(attention);
+        Ok(Self {
+            key_codes: buffer(crew, attention, limits, keys)?,
+            key_scales: buffer(crew, attention, limits, keys / BLOCK)?,
+            value_codes: buffer(crew, attention, limits, values)?,
+            value_scales: buffer(crew, attention, limits, values / BLOCK)?,
+        })
+    }
+}
+
+impl Queries {
+    fn new(crew: &Crew, codes: usize) -> Result<Self, OutOfMemory> {
+        let blocks = codes / BLOCK;
+        Ok(Self { codes: crew.buffer(codes)?, scales: crew.buffer(blocks)?, sums: crew.buffer(blocks)? })
+    }
+}
+
+/// A buffer of so many numbers for each chunk of a layer.
+fn buffer<E: Element>(
+    crew: &Crew,
+    attention: &Attention,
+    limits: Limits,
+    len: usize,
+) -> Result<Shared<E>, OutOfMemory> {
+    let chunks = slots(attention, limits).checked_mul(attention.kv_heads);
+    crew.buffer(chunks.and_then(|chunks| chunks.checked_mul(len)).ok_or(OutOfMemory(usize::MAX))?)
+}
+
+/// The first position that a session may be rewound to when its cache has held positions up to `end`: what it would see
+/// of those before is no longer there. 0 where everything is.
+pub(super) fn oldest(spec: &Spec, limits: Limits, end: usize) -> usize {
+    let of_layer = |attention: &Attention| {
+        let first = end.div_ceil(CHUNK).saturating_sub(slots(attention, limits)) * CHUNK;
+        match attention.window {
+            Some(window) if first > 0 => first + window - 1,
+            _ => 0,
+        }
+    };
+    spec.layers.iter().map(|layer| of_layer(&layer.attention)).max().unwrap_or(0)
+}
