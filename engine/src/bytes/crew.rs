@@ -97,10 +97,10 @@ impl Team<'_> {
             }
             // Counts the chunk as done even where `work` panics: the others then finish, and the panic goes its way.
             let _done = Done { counter, chunks, pool: self.pool };
-            // SAFETY: the counter gives each index once per pass, a pass's numbers are used by no other pass, and the
+            // SAFETY: the counter gives each index once per pass, `in_turns` gives each a chunk of its own, a pass's numbers are used by no other pass, and the
             // wait below keeps a thread from later operations until all claims of this one are gone. `run` borrows the
             // crew exclusively, so there is one pass at a time.
-            work(&unsafe { Claim::new(self.crew.number, number, index) });
+            work(&unsafe { Claim::new(self.crew.number, number, in_turns(index, chunks, self.threads())) });
         }
         self.late.set(counter.is_over(chunks));
         if !self.late.get() {
@@ -108,6 +108,13 @@ impl Team<'_> {
         }
         self.busy.set(false);
     }
+}
+
+/// The chunk of claim `index`: ranges of chunks, one for each thread, take turns, so that a thread gets neighbours as long
+/// as all keep step.
+fn in_turns(index: usize, chunks: usize, threads: usize) -> usize {
+    let (range, place) = (index % threads, index / threads);
+    range * (chunks / threads) + range.min(chunks % threads) + place
 }
 
 impl Counter {
@@ -177,6 +184,16 @@ mod tests {
             });
             crew.run(&SingleThread, &|team| team.each(1, |claim| assert_eq!(a.read(claim)[63], pass * 100)));
         }
+    }
+
+    #[test]
+    fn each_claim_gets_a_chunk_of_its_own() {
+        for (chunks, threads) in [(0, 1), (1, 3), (7, 1), (7, 2), (7, 3), (8, 4), (5, 9)] {
+            let mut all: Vec<_> = (0..chunks).map(|index| in_turns(index, chunks, threads)).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..chunks), "{chunks} chunks, {threads} threads");
+        }
+        assert_eq!([0, 1, 2, 3, 4].map(|index| in_turns(index, 5, 2)), [0, 3, 1, 4, 2]);
     }
 
     #[test]

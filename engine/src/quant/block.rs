@@ -113,8 +113,12 @@ pub(crate) trait Block256<const N: usize> {
     /// Where the block's scale lies, as `f16`. That of the minima follows it.
     const SCALE: usize;
 
-    /// The codes of elements `64 * QUARTER` and up, in order.
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; N]) -> S::Bytes;
+    /// Of which 16 elements the codes are that [`Self::codes`] puts into a quarter of each part: elements `16 * ORDER[..]`
+    /// and up. In the order of the file, mostly, in which whole vectors can be loaded.
+    const ORDER: [[usize; 4]; 4] = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]];
+
+    /// A part of the codes.
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; N]) -> S::Bytes;
 
     /// The integer scales as `i8`: 16, or 8 in the low half.
     fn scales(block: &[u8; N]) -> u128;

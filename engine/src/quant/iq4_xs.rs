@@ -13,11 +13,11 @@ impl Block256<136> for IQ4_XS {
     const MIN: bool = false;
     const RUN: usize = 32;
     const SCALE: usize = 0;
+    const ORDER: [[usize; 4]; 4] = [[0, 2, 4, 6], [1, 3, 5, 7], [8, 10, 12, 14], [9, 11, 13, 15]];
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 136]) -> S::Bytes {
-        let (first, second) = (part(block, 8 + 32 * QUARTER), part(block, 24 + 32 * QUARTER));
-        levels(s, s.field(s.quarters([first, first, second, second]), [0, 4, 0, 4], 15))
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 136]) -> S::Bytes {
+        levels(s, s.field(s.bytes(part(block, 8 + PART / 2 * 64)), [PART as i32 % 2 * 4; 4], 15))
     }
 
     #[inline(always)]

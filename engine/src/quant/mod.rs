@@ -152,10 +152,10 @@ impl Visitor for Dequantize<'_> {
                 F::codes::<_, 2>(Scalar, block),
                 F::codes::<_, 3>(Scalar, block),
             ];
-            for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            for (&j, codes) in F::ORDER.as_flattened().iter().zip(codes.as_flattened().as_chunks::<16>().0) {
                 let run = 16 * j / F::RUN;
                 let (d, m) = (d * (scales[run] as i8) as f32, dmin * (mins[run] as i8) as f32);
-                for (y, &code) in out.iter_mut().zip(&codes[j / 4][j % 4 * 16..]) {
+                for (y, &code) in out[16 * j..].iter_mut().zip(codes) {
                     let product = d * F::CODES.value(code) as f32;
                     *y = if F::MIN { product - m } else { product };
                 }

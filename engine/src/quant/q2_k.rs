@@ -16,10 +16,11 @@ impl Block256<84> for Q2_K {
     const MIN: bool = true;
     const RUN: usize = 16;
     const SCALE: usize = 80;
+    const ORDER: [[usize; 4]; 4] = TWO_BITS;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 84]) -> S::Bytes {
-        two_bits(s, block, 16, QUARTER)
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 84]) -> S::Bytes {
+        two_bits(s, block, 16, PART)
     }
 
     #[inline(always)]
@@ -33,9 +34,11 @@ impl Block256<84> for Q2_K {
     }
 }
 
-/// The 2-bit codes of a quarter, in the 64 bytes from byte `at` on.
+/// The order in which [`two_bits`] gives codes.
+pub(super) const TWO_BITS: [[usize; 4]; 4] = [[0, 1, 8, 9], [2, 3, 10, 11], [4, 5, 12, 13], [6, 7, 14, 15]];
+
+/// A part of the 2-bit codes in the 64 bytes from byte `at` on.
 #[inline(always)]
-pub(super) fn two_bits<S: Simd>(s: S, block: &[u8], at: usize, quarter: usize) -> S::Bytes {
-    let shift = quarter as i32 % 2 * 4;
-    s.field(s.twice(part(block, at + quarter / 2 * 32)), [shift, shift, shift + 2, shift + 2], 3)
+pub(super) fn two_bits<S: Simd>(s: S, block: &[u8], at: usize, index: usize) -> S::Bytes {
+    s.field(s.bytes(part(block, at)), [2 * index as i32; 4], 3)
 }

@@ -2,7 +2,7 @@
 //! `d * (scale - 32) * (q - 4)`. Bit `j` of high byte `i` belongs to element `32j + i`.
 
 use super::block::{Block256, Codes, part};
-use super::q2_k::two_bits;
+use super::q2_k::{TWO_BITS, two_bits};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -13,12 +13,13 @@ impl Block256<110> for Q3_K {
     const MIN: bool = false;
     const RUN: usize = 16;
     const SCALE: usize = 108;
+    const ORDER: [[usize; 4]; 4] = TWO_BITS;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 110]) -> S::Bytes {
-        let up = 2 * QUARTER as i32 - 2;
-        let high = s.field(s.twice(part(block, 0)), [up, up, up + 1, up + 1], 4);
-        s.or(two_bits(s, block, 32, QUARTER), high)
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 110]) -> S::Bytes {
+        let up = PART as i32 - 2;
+        let high = s.field(s.twice(part(block, 0)), [up, up, up + 4, up + 4], 4);
+        s.or(two_bits(s, block, 32, PART), high)
     }
 
     /// Number `4i + j` has its low 4 bits in byte `4(i % 2) + j` (the low nibbles for `i` below 2) and its high 2 bits

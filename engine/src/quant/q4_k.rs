@@ -12,10 +12,11 @@ impl Block256<144> for Q4_K {
     const MIN: bool = true;
     const RUN: usize = 32;
     const SCALE: usize = 0;
+    const ORDER: [[usize; 4]; 4] = WIDE_NIBBLES;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 144]) -> S::Bytes {
-        wide_nibbles(s, block, 16, QUARTER)
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 144]) -> S::Bytes {
+        wide_nibbles(s, block, 16, PART)
     }
 
     #[inline(always)]
@@ -29,8 +30,11 @@ impl Block256<144> for Q4_K {
     }
 }
 
-/// The codes of a quarter, in the 128 bytes from byte `at` on.
+/// The order in which [`wide_nibbles`] gives codes.
+pub(super) const WIDE_NIBBLES: [[usize; 4]; 4] = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]];
+
+/// A part of the codes in the 128 bytes from byte `at` on.
 #[inline(always)]
-pub(super) fn wide_nibbles<S: Simd>(s: S, block: &[u8], at: usize, quarter: usize) -> S::Bytes {
-    s.field(s.twice(part(block, at + 32 * quarter)), [0, 0, 4, 4], 15)
+pub(super) fn wide_nibbles<S: Simd>(s: S, block: &[u8], at: usize, index: usize) -> S::Bytes {
+    s.field(s.bytes(part(block, at + index / 2 * 64)), [index as i32 % 2 * 4; 4], 15)
 }

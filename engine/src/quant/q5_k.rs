@@ -1,7 +1,7 @@
 //! Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles: bit `j` of byte `i` belongs to element `32j + i`.
 
 use super::block::{Block256, Codes, part, six_bit_scales};
-use super::q4_k::wide_nibbles;
+use super::q4_k::{WIDE_NIBBLES, wide_nibbles};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -12,12 +12,13 @@ impl Block256<176> for Q5_K {
     const MIN: bool = true;
     const RUN: usize = 32;
     const SCALE: usize = 0;
+    const ORDER: [[usize; 4]; 4] = WIDE_NIBBLES;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 176]) -> S::Bytes {
-        let shift = 2 * QUARTER as i32 - 4;
-        let fifth = s.field(s.twice(part(block, 16)), [shift, shift, shift + 1, shift + 1], 16);
-        s.or(wide_nibbles(s, block, 48, QUARTER), fifth)
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 176]) -> S::Bytes {
+        let shifts = WIDE_NIBBLES[PART].map(|sixteen| sixteen as i32 / 2 - 4);
+        let fifth = s.field(s.twice(part(block, 16)), shifts, 16);
+        s.or(wide_nibbles(s, block, 48, PART), fifth)
     }
 
     #[inline(always)]

@@ -17,8 +17,8 @@ impl Block256<210> for Q6_K {
     const SCALE: usize = 208;
 
     #[inline(always)]
-    fn codes<S: Simd, const QUARTER: usize>(s: S, block: &[u8; 210]) -> S::Bytes {
-        let (half, shift) = (QUARTER / 2, QUARTER as i32 % 2 * 4);
+    fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 210]) -> S::Bytes {
+        let (half, shift) = (PART / 2, PART as i32 % 2 * 4);
         let low = s.field(s.bytes(part(block, 64 * half)), [shift; 4], 15);
         let up = shift - 4;
         let high = s.field(s.twice(part(block, 128 + 32 * half)), [up, up, up + 2, up + 2], 0x30);

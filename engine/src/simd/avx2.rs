@@ -93,7 +93,7 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     #[inline(always)]
     fn prefetch(self, bytes: &[u8], offset: usize) {
         let line = bytes.as_ptr().wrapping_add(offset);
-        avx!(_mm_prefetch::<_MM_HINT_T0>(line.cast()))
+        avx!(_mm_prefetch::<_MM_HINT_T1>(line.cast()))
     }
 
     #[inline(always)]
@@ -117,14 +117,8 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn split_codes(self, from: &[[i8; 32]; 4]) -> [[__m256i; 2]; 2] {
-        let [[a, c], [b, d]] = both!(I => {
-            let first = _mm256_loadu_si256(from[2 * I].as_ptr().cast());
-            let second = _mm256_loadu_si256(from[2 * I + 1].as_ptr().cast());
-            let low = _mm256_permute2x128_si256::<0x20>(first, second);
-            [low, _mm256_permute2x128_si256::<0x31>(first, second)]
-        });
-        [[a, b], [c, d]]
+    fn code_quarters(self, from: [&[i8; 16]; 4]) -> [__m256i; 2] {
+        both!(I => _mm256_loadu2_m128i(from[2 * I + 1].as_ptr().cast(), from[2 * I].as_ptr().cast()))
     }
 
     #[inline(always)]
@@ -337,11 +331,11 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: [&[i16; 16]; 2]) -> [__m256i; 2] {
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [__m256i; 2] {
         both!(I => {
             let numbers = _mm_set_epi64x((numbers[I] >> 64) as i64, numbers[I] as i64);
             let numbers = if run == 32 { _mm_unpacklo_epi8(numbers, numbers) } else { numbers };
-            let sums = _mm256_loadu_si256(sums[I].as_ptr().cast());
+            let sums = _mm256_loadu_si256(sums.as_ptr().cast());
             _mm256_madd_epi16(_mm256_cvtepi8_epi16(numbers), sums)
         })
     }
@@ -400,17 +394,6 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
             let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a[I], b[I]), _mm256_unpackhi_epi32(a[I], b[I]));
             let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c[I], d[I]), _mm256_unpackhi_epi32(c[I], d[I]));
             _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
-        })
-    }
-
-    #[inline(always)]
-    fn turn(self, [a, b]: [__m256i; 2]) -> [__m256i; 2] {
-        avx!({
-            // Even and odd lanes of each quarter apart, then those of the two quarters together.
-            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            let (a, b) = (_mm256_permutevar8x32_epi32(a, order), _mm256_permutevar8x32_epi32(b, order));
-            let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-            [_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high)]
         })
     }
 
@@ -533,19 +516,6 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     #[inline(always)]
     fn max(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
         both!(I => _mm256_max_ps(a[I], b[I]))
-    }
-
-    #[inline(always)]
-    fn transpose_floats(self, rows: [[__m256; 2]; 16]) -> [[__m256; 2]; 16] {
-        let mut bytes = [self.splat_int(0); 16];
-        for (bytes, row) in bytes.iter_mut().zip(rows) {
-            *bytes = both!(I => _mm256_castps_si256(row[I]));
-        }
-        let mut turned = rows;
-        for (turned, bytes) in turned.iter_mut().zip(self.transpose(bytes)) {
-            *turned = both!(I => _mm256_castsi256_ps(bytes[I]));
-        }
-        turned
     }
 
     #[inline(always)]

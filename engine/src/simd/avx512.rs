@@ -1,6 +1,7 @@
 //! AVX-512 (F, BW, DQ, VL) with VNNI: a vector of 64 bytes is one register.
 
 use super::{Kernel, Level, Simd, x86};
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI.
@@ -61,7 +62,7 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     fn prefetch(self, bytes: &[u8], offset: usize) {
         let line = bytes.as_ptr().wrapping_add(offset);
-        avx512!(_mm_prefetch::<_MM_HINT_T0>(line.cast()))
+        avx512!(_mm_prefetch::<_MM_HINT_T1>(line.cast()))
     }
 
     #[inline(always)]
@@ -89,11 +90,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn split_codes(self, from: &[[i8; 32]; 4]) -> [__m512i; 2] {
-        let from = from.as_flattened().as_ptr();
+    fn code_quarters(self, from: [&[i8; 16]; 4]) -> __m512i {
         avx512!({
-            let (a, b) = (_mm512_loadu_si512(from.cast()), _mm512_loadu_si512(from.add(64).cast()));
-            [_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b)]
+            let low = _mm256_loadu2_m128i(from[1].as_ptr().cast(), from[0].as_ptr().cast());
+            let high = _mm256_loadu2_m128i(from[3].as_ptr().cast(), from[2].as_ptr().cast());
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
         })
     }
 
@@ -225,21 +226,31 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     fn add_scaled_short(self, total: __m512i, sum: __m512i, scale: __m512i) -> __m512i {
-        avx512!(_mm512_dpwssd_epi32(total, sum, scale))
+        avx512!(dpwssd(total, sum, scale))
     }
 
     #[inline(always)]
     fn scales<const SHORT: bool>(self, numbers: u128) -> __m512i {
         avx512!({
             let bytes = _mm_set_epi64x((numbers >> 64) as i64, numbers as i64);
-            // A sum in the high half, which is its sign, is multiplied with zero.
-            if SHORT { _mm512_cvtepu16_epi32(_mm256_cvtepi8_epi16(bytes)) } else { _mm512_cvtepi8_epi32(bytes) }
+            if SHORT { _mm512_castsi256_si512(_mm256_cvtepi8_epi16(bytes)) } else { _mm512_cvtepi8_epi32(bytes) }
         })
     }
 
     #[inline(always)]
     fn quarter_scales<const SHORT: bool>(self, scales: __m512i, list: [usize; 4]) -> __m512i {
-        avx512!(_mm512_permutexvar_epi32(quarters(list.map(|j| j as i32)), scales))
+        if !SHORT {
+            return avx512!(_mm512_permutexvar_epi32(quarters(list.map(|j| j as i32)), scales));
+        }
+        // To each quarter the half of the scales in which its own is, and from there to the low halves of its lanes: the
+        // high half of a sum, which is its sign, is multiplied with zero.
+        let [a, b, c, d] = list.map(|j| j as i64 / 8 * 2);
+        let half = avx512!(_mm512_setr_epi64(a, a + 1, b, b + 1, c, c + 1, d, d + 1));
+        let place = quarters(list.map(|j| {
+            let byte = 2 * (j as i32 % 8);
+            0x8080_0100u32 as i32 + byte + (byte << 8)
+        }));
+        avx512!(shuffle_bytes(_mm512_permutexvar_epi64(half, scales), place))
     }
 
     #[inline(always)]
@@ -262,7 +273,7 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: [&[i16; 16]; 2]) -> __m512i {
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> __m512i {
         avx512!({
             let [low, high] = numbers;
             let low = _mm_set_epi64x((low >> 64) as i64, low as i64);
@@ -271,8 +282,7 @@ impl Simd for Avx512Vnni {
                 32 => _mm256_set_m128i(_mm_unpacklo_epi8(high, high), _mm_unpacklo_epi8(low, low)),
                 _ => _mm256_set_m128i(high, low),
             };
-            let first = _mm512_castsi256_si512(_mm256_loadu_si256(sums[0].as_ptr().cast()));
-            let sums = _mm512_inserti64x4::<1>(first, _mm256_loadu_si256(sums[1].as_ptr().cast()));
+            let sums = _mm512_broadcast_i64x4(_mm256_loadu_si256(sums.as_ptr().cast()));
             _mm512_madd_epi16(_mm512_cvtepi8_epi16(numbers), sums)
         })
     }
@@ -329,12 +339,6 @@ impl Simd for Avx512Vnni {
             let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
             _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
         })
-    }
-
-    #[inline(always)]
-    fn turn(self, ints: __m512i) -> __m512i {
-        let order = avx512!(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-        avx512!(_mm512_permutexvar_epi32(order, ints))
     }
 
     #[inline(always)]
@@ -449,19 +453,6 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn transpose_floats(self, rows: [__m512; 16]) -> [__m512; 16] {
-        let mut bytes = [self.splat_int(0); 16];
-        for (bytes, row) in bytes.iter_mut().zip(rows) {
-            *bytes = avx512!(_mm512_castps_si512(row));
-        }
-        let mut turned = rows;
-        for (turned, bytes) in turned.iter_mut().zip(self.transpose(bytes)) {
-            *turned = avx512!(_mm512_castsi512_ps(bytes));
-        }
-        turned
-    }
-
-    #[inline(always)]
     fn sum_lanes(self, vectors: &[__m512; 16]) -> __m512 {
         avx512!({
             // Halves of vectors v and v + 8, then quarters with those of v + 4 and v + 12, are put side by side.
@@ -481,6 +472,34 @@ impl Simd for Avx512Vnni {
             _mm512_shuffle_f32x4::<0b11_01_10_00>(sums, sums)
         })
     }
+}
+
+/// `_mm512_dpwssd_epi32`, of which the compiler makes two instructions, to shorten a chain that nothing waits for.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the instruction reads and writes registers only, and the caller has the CPU feature.
+    unsafe {
+        asm!(
+            "vpdpwssd {0}, {1}, {2}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// `_mm512_shuffle_epi8`, which the compiler merges with what comes before it to a slower instruction.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn shuffle_bytes(mut bytes: __m512i, places: __m512i) -> __m512i {
+    // SAFETY: the instruction reads and writes registers only, and the caller has the CPU feature.
+    unsafe {
+        asm!(
+            "vpshufb {0}, {1}, {2}", lateout(zmm_reg) bytes, in(zmm_reg) bytes, in(zmm_reg) places,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    bytes
 }
 
 /// Transposes 4 x 4 groups of 4 bytes in each quarter.

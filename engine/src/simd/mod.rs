@@ -221,7 +221,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Runs `kernel` in a function of its own that has this level's instructions.
     fn run<K: Kernel>(self, kernel: K) -> K::Out;
 
-    /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside.
+    /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside, in the second-level cache.
     fn prefetch(self, bytes: &[u8], offset: usize);
 
     /// 64 bytes from memory.
@@ -236,8 +236,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 16 bytes for each quarter.
     fn quarters(self, from: [&[u8; 16]; 4]) -> Self::Bytes;
 
-    /// The first 16 of each 32 codes, then the others.
-    fn split_codes(self, from: &[[i8; 32]; 4]) -> [Self::Bytes; 2];
+    /// 16 codes for each quarter.
+    fn code_quarters(self, from: [&[i8; 16]; 4]) -> Self::Bytes;
 
     /// 0xFF for bits that are set, else 0, from the lowest bit on.
     fn spread_bits(self, bits: u64) -> Self::Bytes;
@@ -309,9 +309,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// For each group, its bytes `a` and `b` (0 to 3) as `i8`, as a pair of `i16`, first in the low half.
     fn lane_pair(self, groups: Self::Bytes, a: usize, b: usize) -> Self::Ints;
 
-    /// Products of 16 `i8` and 16 `i16`, summed to lanes 0 to 7, and of 16 others to lanes 8 to 15. No `i16` may be -32768.
-    /// Where `run` is 32, there are only 8 `i8`, each for two `i16`; else `run` is 16.
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: [&[i16; 16]; 2]) -> Self::Ints;
+    /// Products of 16 `i8` with 16 `i16`, summed to lanes 0 to 7, and of 16 other `i8` with the same, to lanes 8 to 15. No
+    /// `i16` may be -32768. Where `run` is 32, there are only 8 `i8`, each for two `i16`; else `run` is 16.
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> Self::Ints;
 
     /// 16 integers from memory.
     fn ints(self, from: &[i32; 16]) -> Self::Ints;
@@ -342,9 +342,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Lane `4q + r` is the sum of the four lanes of quarter `q` of vector `r`.
     fn sum_quads(self, vectors: [Self::Ints; 4]) -> Self::Ints;
-
-    /// Lane `4r + q` of the result is lane `4q + r`.
-    fn turn(self, ints: Self::Ints) -> Self::Ints;
 
     /// Lane `8v + 4h + r` is the sum of the two lanes `r` of quarters `2h` and `2h + 1` of vector `v`.
     fn sum_halves(self, vectors: [Self::Ints; 2]) -> Self::Ints;
@@ -399,9 +396,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// The greater; `b` where either is a NaN or both are zero.
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
-
-    /// Lane `l` of vector `v` of the result is lane `v` of vector `l`.
-    fn transpose_floats(self, rows: [Self::Floats; 16]) -> [Self::Floats; 16];
 
     /// Lane `v` is the sum of the lanes of vector `v`: lanes `l` and `l + 8` are added, then `l` and `l + 4`, `l` and
     /// `l + 2`, `l` and `l + 1`.

@@ -131,7 +131,7 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     #[inline(always)]
     fn prefetch(self, bytes: &[u8], offset: usize) {
         let line = bytes.as_ptr().wrapping_add(offset);
-        neon!(asm!("prfm pldl1keep, [{}]", in(reg) line, options(nomem, nostack, preserves_flags)))
+        neon!(asm!("prfm pldl2keep, [{}]", in(reg) line, options(nomem, nostack, preserves_flags)))
     }
 
     #[inline(always)]
@@ -155,9 +155,8 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
-    fn split_codes(self, from: &[[i8; 32]; 4]) -> [[uint8x16_t; 4]; 2] {
-        let low = each!(I => vld1q_u8(from[I].as_ptr().cast()));
-        [low, each!(I => vld1q_u8(from[I].as_ptr().add(16).cast()))]
+    fn code_quarters(self, from: [&[i8; 16]; 4]) -> [uint8x16_t; 4] {
+        each!(I => vld1q_u8(from[I].as_ptr().cast()))
     }
 
     #[inline(always)]
@@ -312,7 +311,7 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: [&[i16; 16]; 2]) -> [int32x4_t; 4] {
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [int32x4_t; 4] {
         each!(I => {
             let [low, high] = widen(numbers[I / 2]);
             let numbers = match (run, I % 2) {
@@ -321,7 +320,7 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
                 (_, 0) => low,
                 _ => high,
             };
-            let sums = vld1q_s16(sums[I / 2].as_ptr().add(8 * (I % 2)));
+            let sums = vld1q_s16(sums.as_ptr().add(8 * (I % 2)));
             let products = vmull_s16(vget_low_s16(numbers), vget_low_s16(sums));
             vmlal_high_s16(products, numbers, sums)
         })
@@ -379,13 +378,6 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     #[inline(always)]
     fn sum_quads(self, [a, b, c, d]: [[int32x4_t; 4]; 4]) -> [int32x4_t; 4] {
         each!(I => vpaddq_s32(vpaddq_s32(a[I], b[I]), vpaddq_s32(c[I], d[I])))
-    }
-
-    #[inline(always)]
-    fn turn(self, ints: [int32x4_t; 4]) -> [int32x4_t; 4] {
-        let bytes = each!(I => vreinterpretq_u8_s32(ints[I]));
-        let turned = transpose_square(bytes);
-        each!(I => vreinterpretq_s32_u8(turned[I]))
     }
 
     #[inline(always)]
@@ -498,19 +490,6 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     #[inline(always)]
     fn max(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
         each!(I => vbslq_f32(vcgtq_f32(a[I], b[I]), a[I], b[I]))
-    }
-
-    #[inline(always)]
-    fn transpose_floats(self, rows: [[float32x4_t; 4]; 16]) -> [[float32x4_t; 4]; 16] {
-        let mut bytes = [self.splat(0); 16];
-        for (bytes, row) in bytes.iter_mut().zip(rows) {
-            *bytes = each!(I => vreinterpretq_u8_f32(row[I]));
-        }
-        let mut turned = rows;
-        for (turned, bytes) in turned.iter_mut().zip(self.transpose(bytes)) {
-            *turned = each!(I => vreinterpretq_f32_u8(bytes[I]));
-        }
-        turned
     }
 
     #[inline(always)]

@@ -66,8 +66,8 @@ impl Simd for Scalar {
     }
 
     #[inline(never)]
-    fn split_codes(self, from: &[[i8; 32]; 4]) -> [[u8; 64]; 2] {
-        from_fn(|half| from_fn(|i| from[i / 16][16 * half + i % 16] as u8))
+    fn code_quarters(self, from: [&[i8; 16]; 4]) -> [u8; 64] {
+        from_fn(|i| from[i / 16][i % 16] as u8)
     }
 
     #[inline(never)]
@@ -184,9 +184,9 @@ impl Simd for Scalar {
     }
 
     #[inline(never)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: [&[i16; 16]; 2]) -> [i32; 16] {
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [i32; 16] {
         let number = |half: usize, j: usize| (numbers[half] >> (8 * (16 * j / run))) as i8 as i32;
-        let product = |half: usize, j: usize| number(half, j) * sums[half][j] as i32;
+        let product = |half: usize, j: usize| number(half, j) * sums[j] as i32;
         from_fn(|i| product(i / 8, i % 8 * 2) + product(i / 8, i % 8 * 2 + 1))
     }
 
@@ -241,11 +241,6 @@ impl Simd for Scalar {
     #[inline(never)]
     fn sum_quads(self, vectors: [[i32; 16]; 4]) -> [i32; 16] {
         from_fn(|i| (0..4).fold(0, |sum: i32, j| sum.wrapping_add(vectors[i % 4][i / 4 * 4 + j])))
-    }
-
-    #[inline(never)]
-    fn turn(self, ints: [i32; 16]) -> [i32; 16] {
-        from_fn(|i| ints[i % 4 * 4 + i / 4])
     }
 
     #[inline(never)]
@@ -343,11 +338,6 @@ impl Simd for Scalar {
     #[inline(never)]
     fn max(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
-    }
-
-    #[inline]
-    fn transpose_floats(self, rows: [[f32; 16]; 16]) -> [[f32; 16]; 16] {
-        from_fn(|v| from_fn(|l| rows[l][v]))
     }
 
     #[inline(never)]

@@ -79,10 +79,8 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     ] {
         results.push((name, of_bytes(s, value)));
     }
-    let codes = [*first(&i.x), *first(&i.x[32..]), *first(&i.x[16..]), *first(&i.x[7..])];
-    for half in s.split_codes(&codes) {
-        results.push(("split_codes", of_bytes(s, half)));
-    }
+    let codes = [first(&i.x), first(&i.x[32..]), first(&i.x[16..]), first(&i.x[7..])];
+    results.push(("code_quarters", of_bytes(s, s.code_quarters(codes))));
     results.push(("sum_codes", s.sum_codes(x).iter().map(|&sum| sum as u32).collect()));
     let mut codes = [0; 64];
     s.store_codes(a, &mut codes);
@@ -147,9 +145,8 @@ fn scales<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         results.push(("lane_scale", of_ints(s, s.add_scaled(zero, one, s.lane_scale(s.bytes(&i.b), j)))));
         results.push(("lane_pair", of_ints(s, s.lane_pair(s.bytes(&i.b), j, (3 * j + 1) % 4))));
     }
-    let other = i.numbers.map(|number| number ^ 0x1111).map(|number| number.max(-i16::MAX));
     for run in [16, 32] {
-        let dots = s.dot_sums(run, [numbers, u128::from_le_bytes(*first(&i.b))], [&i.numbers, &other]);
+        let dots = s.dot_sums(run, [numbers, u128::from_le_bytes(*first(&i.b))], &i.numbers);
         // Levels may order the lanes of a half as they like.
         results.push(("dot_sums", of_ints(s, s.sum_halves([s.sum_quads([dots; 4]); 2]))));
     }
@@ -169,7 +166,6 @@ fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("sub_ints", s.sub_ints(a, b)),
         ("mul_int", s.mul_int(a, i.ints[1])),
         ("sum_quads", s.sum_quads([a, b, small, s.splat_int(3)])),
-        ("turn", s.turn(a)),
         ("sum_halves", s.sum_halves([a, b])),
         ("sum_quarters", s.sum_quarters([a, b, small, s.splat_int(3)])),
     ] {
@@ -205,9 +201,6 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("sum_lanes", s.sum_lanes(&vectors)),
     ] {
         results.push((name, of_floats(s, value)));
-    }
-    for row in s.transpose_floats(vectors) {
-        results.push(("transpose_floats", of_floats(s, row)));
     }
     for (name, value) in [("store_halfs", a), ("store_halfs of small numbers", small)] {
         let mut halfs = [0; 16];

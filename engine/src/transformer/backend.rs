@@ -34,6 +34,8 @@ pub struct Forms {
     pub q8: bool,
     /// In blocks of 256 int8 codes.
     pub q8k: bool,
+    /// Whether what the codes leave over is to follow, as the second half of twice as many rows of them.
+    pub compensated: bool,
 }
 
 impl Forms {
@@ -41,6 +43,7 @@ impl Forms {
     pub fn of(linears: &[&Linear]) -> Self {
         let mut forms = Self::default();
         for linear in linears {
+            forms.compensated |= linear.compensated;
             match linear.activation() {
                 Activation::F32 => forms.f32 = true,
                 Activation::Q8 => forms.q8 = true,

@@ -168,20 +168,23 @@ impl Cpu<'_> {
         let mut row = operand.f32.write(claim, Cut::pieces(rows * length, length));
         let row = row.row(0);
         self.level.run(FillRow { fill, row: &mut *row });
+        let parts = if forms.compensated { 2 } else { 1 };
         let forms =
             [(forms.q8, Activation::Q8, &operand.q8, 32, 32), (forms.q8k, Activation::Q8K, &operand.q8k, 256, 16)];
         for (wanted, kind, to, block, sum) in forms {
             if !wanted {
                 continue;
             }
-            let part = |per: usize| Cut::pieces(rows * length / per, length / per);
-            self.level.run(Quantize {
-                kind,
-                row,
-                codes: to.codes.write(claim, part(1)).row(0),
-                scales: to.scales.write(claim, part(block)).row(0),
-                sums: to.sums.write(claim, part(sum)).row(0),
-            });
+            let cut = |per: usize| Cut::columns(parts, rows * length / per, length / per);
+            let (mut codes, mut scales) = (to.codes.write(claim, cut(1)), to.scales.write(claim, cut(block)));
+            let mut sums = to.sums.write(claim, cut(sum));
+            for part in 0..parts {
+                let (codes, scales, sums) = (codes.row(part), scales.row(part), sums.row(part));
+                self.level.run(Quantize { kind, row, codes, scales, sums });
+                if part + 1 < parts {
+                    leave_remainder(row, codes, scales);
+                }
+            }
         }
     }
 
@@ -191,10 +194,14 @@ impl Cpu<'_> {
         let width = rows_per_chunk(&linear.matrix, count);
         let start = (claim.index() - first) * width;
         let part = start..(start + width).min(rows);
-        let columns =
-            Columns { k: length, n: count, data: self.operand_data(claim, linear.activation(), count * length) };
-        let mut out = to.write(claim, Cut::columns(count, rows, width).from_chunk(first));
+        let n = count * linear.parts();
+        let columns = Columns { k: length, n, data: self.operand_data(claim, linear.activation(), n * length) };
+        let mut out = to.write(claim, Cut::columns(n, rows, width).from_chunk(first));
         self.level.run(Product { kind, rows: linear.matrix.rows(part.clone()), columns: &columns, out: &mut out });
+        for row in count..n {
+            let [sum, remainder] = out.two_rows(row - count, row);
+            sum.iter_mut().zip(remainder).for_each(|(sum, remainder)| *sum += *remainder);
+        }
         if linear.scale == 1.0 && linear.bias.is_none() {
             return;
         }
@@ -469,6 +476,14 @@ impl Kernel for Quantize<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         quantize(simd, self.kind, self.row, self.codes, self.scales, self.sums);
+    }
+}
+
+/// Takes from `row` what its codes stand for.
+fn leave_remainder(row: &mut [f32], codes: &[i8], scales: &[f32]) {
+    let block = row.len() / scales.len();
+    for ((row, codes), scale) in row.chunks_mut(block).zip(codes.chunks(block)).zip(scales) {
+        row.iter_mut().zip(codes).for_each(|(x, code)| *x -= scale * f32::from(*code));
     }
 }
 

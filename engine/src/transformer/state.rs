@@ -37,6 +37,7 @@ pub struct State {
     output: Shared<f32>,
     gate: Shared<f32>,
     up: Shared<f32>,
+    /// Twice as many rows as are asked for: the others are for [`crate::weights::Linear::compensated`].
     logits: Shared<f32>,
 }
 
@@ -62,7 +63,7 @@ impl State {
         Ok(Self {
             limits,
             residual: rows(spec.embedding)?,
-            operand: Operand::new(crew, limits.batch, spec.longest_operand())?,
+            operand: Operand::new(crew, operand_rows(limits), spec.longest_operand())?,
             angles: rows(widths.angles)?,
             cache: KvCache::new(crew, spec, limits, kv)?,
             query: rows(widths.query)?,
@@ -73,7 +74,7 @@ impl State {
             output: rows(spec.embedding)?,
             gate: rows(widths.hidden)?,
             up: rows(widths.hidden)?,
-            logits: crew.buffer(limits.logit_rows * limits.vocabulary)?,
+            logits: crew.buffer(2 * limits.logit_rows * limits.vocabulary)?,
         })
     }
 
@@ -83,9 +84,10 @@ impl State {
         let widths = Widths::new(spec);
         let longest = spec.longest_operand();
         let floats = 2 * spec.embedding + widths.angles + widths.query + widths.key + widths.value + widths.heads;
-        let row = 4 * (floats + 2 * widths.hidden + longest) + 5 * longest / 2;
-        let once = limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
-        [cache, row as u64 * limits.batch as u64 + 4 * once as u64 + queries]
+        let row = 4 * (floats + 2 * widths.hidden);
+        let operand = (4 * longest + 5 * longest / 2) * operand_rows(limits);
+        let once = 2 * limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
+        [cache, row as u64 * limits.batch as u64 + operand as u64 + 4 * once as u64 + queries]
     }
 
     /// The first position that a session may be rewound to whose KV cache has held positions up to `end`: 0, unless what a
@@ -117,6 +119,11 @@ impl State {
             Activations::Logits => &self.logits,
         }
     }
+}
+
+/// Rows of the operand: those of a batch, or two for each row of logits.
+fn operand_rows(limits: Limits) -> usize {
+    limits.batch.max(2 * limits.logit_rows)
 }
 
 /// Tokens of a batch whose spans may be shared out among threads.

@@ -1,6 +1,6 @@
 //! Products with blocks of 256.
 
-use super::rows::{Ahead, GROUP, Group};
+use super::rows::Block;
 use super::{Column, Format, fours};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
@@ -28,27 +28,21 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         Panel { codes: [[0; 64]; 64], scales: [[0; 16]; 16], mins: [[0; 16]; 8], scale: [0.0; 16], min: [0.0; 16] };
 
     #[inline(always)]
-    fn terms<S: Simd, const C: usize>(
-        s: S,
-        blocks: &[[u8; N]; GROUP],
-        x: &[Group<'_, 256, 16>; C],
-        ahead: Ahead<'_>,
-    ) -> [S::Floats; C] {
+    fn terms<S: Simd, const C: usize>(s: S, rows: &[&[u8; N]; 16], x: &[Block<'_, 256, 16>; C]) -> [S::Floats; C] {
         let offset = F::CODES.adapted::<S>().offset();
-        let sums = group_sums::<S, F, N, C>(s, blocks, x, ahead);
-        let minima = match F::MIN || offset != 0 {
-            true => group_minima::<S, F, N, C>(s, blocks, x),
+        let sums = code_sums::<S, F, N, C>(s, rows, &opened::<S, F, N, C>(s, x));
+        let minima = match F::MIN || (offset != 0 && !S::SUMS_32) {
+            true => row_minima::<S, F, N, C>(s, rows, x),
             false => [s.splat_int(0); C],
         };
-        let each = blocks.each_ref();
-        let [scale, min] = scale_min::<S, F, N>(s, &each);
+        let [scale, min] = scale_min::<S, F, N>(s, rows);
         let mut terms = [scale; C];
         for (((terms, x), sums), minima) in terms.iter_mut().zip(x).zip(sums).zip(minima) {
             let inner = match F::MIN {
                 true => s.sub(s.mul(scale, s.to_floats(sums)), s.mul(min, s.to_floats(minima))),
                 false => s.mul(scale, s.to_floats(s.sub_ints(sums, s.mul_int(minima, offset)))),
             };
-            *terms = s.mul(s.floats(x.d), inner);
+            *terms = s.mul(s.splat_float(x.d), inner);
         }
         terms
     }
@@ -57,11 +51,10 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Panel; R]]) {
         for (b, to) in panel.iter_mut().enumerate() {
             let (blocks, to) = (rows.map(|row| &row[b]), &mut to[r]);
-            let codes = to.codes.as_chunks_mut::<16>().0;
-            unpack_quarter::<S, F, N, 0>(s, &blocks, &mut codes[0]);
-            unpack_quarter::<S, F, N, 1>(s, &blocks, &mut codes[1]);
-            unpack_quarter::<S, F, N, 2>(s, &blocks, &mut codes[2]);
-            unpack_quarter::<S, F, N, 3>(s, &blocks, &mut codes[3]);
+            unpack_part::<S, F, N, 0>(s, &blocks, &mut to.codes);
+            unpack_part::<S, F, N, 1>(s, &blocks, &mut to.codes);
+            unpack_part::<S, F, N, 2>(s, &blocks, &mut to.codes);
+            unpack_part::<S, F, N, 3>(s, &blocks, &mut to.codes);
             unpack_scales::<S, F, N>(s, &blocks, to);
             let [scale, min] = scale_min::<S, F, N>(s, &blocks);
             s.store_floats(scale, &mut to.scale);
@@ -97,27 +90,52 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     }
 }
 
-/// The products of the codes of 16 blocks times their scales, a lane for each block.
+/// A part of a block of a column, in the order of the weights' codes.
+#[derive(Clone, Copy)]
+struct Opened<S: Simd> {
+    codes: S::Bytes,
+    /// What sums of products begin with: an offset of the weights' codes times the activations, or zero.
+    sum: S::Partial,
+}
+
+/// The parts of a block of each column.
 #[inline(always)]
-fn group_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+fn opened<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     s: S,
-    blocks: &[[u8; N]; GROUP],
-    x: &[Group<'_, 256, 16>; C],
-    ahead: Ahead<'_>,
+    x: &[Block<'_, 256, 16>; C],
+) -> [[Opened<S>; 4]; C] {
+    let zero = s.splat_int(0);
+    let mut parts = [[Opened { codes: s.splat(0), sum: s.open(zero) }; 4]; C];
+    let offset = F::CODES.adapted::<S>().offset();
+    for (parts, x) in parts.iter_mut().zip(x) {
+        let x: &[[i8; 16]; 16] = x.qs.as_chunks().0.first_chunk().expect("16 times 16 codes");
+        for (part, [a, b, c, d]) in parts.iter_mut().zip(F::ORDER) {
+            part.codes = s.code_quarters([&x[a], &x[b], &x[c], &x[d]]);
+            if S::SUMS_32 && offset != 0 {
+                let products = s.close(s.dot(s.open(zero), s.splat(offset as u8), part.codes));
+                part.sum = s.open(s.sub_ints(zero, products));
+            }
+        }
+    }
+    parts
+}
+
+/// The products of the codes of a block of 16 rows times their scales, a lane for each row.
+#[inline(always)]
+fn code_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    rows: &[&[u8; N]; 16],
+    x: &[[Opened<S>; 4]; C],
 ) -> [S::Ints; C] {
     let mut quads = [[s.splat_int(0); 4]; C];
     for quad in 0..4 {
-        let mut fours = [[s.splat_int(0); 4]; C];
-        for r in 0..4 {
-            let b = 4 * quad + r;
-            ahead.prefetch(s, b * N, N);
-            let sums = block_sums::<S, F, N, C>(s, &blocks[b], x, b);
-            for (fours, sum) in fours.iter_mut().zip(sums) {
-                fours[r] = sum;
-            }
-        }
-        for (quads, fours) in quads.iter_mut().zip(fours) {
-            quads[quad] = s.sum_quads(fours);
+        // Written out, because the compiler would keep the loop.
+        let a = block_sums::<S, F, N, C>(s, rows[4 * quad], x);
+        let b = block_sums::<S, F, N, C>(s, rows[4 * quad + 1], x);
+        let c = block_sums::<S, F, N, C>(s, rows[4 * quad + 2], x);
+        let d = block_sums::<S, F, N, C>(s, rows[4 * quad + 3], x);
+        for (i, quads) in quads.iter_mut().enumerate() {
+            quads[quad] = s.sum_quads([a[i], b[i], c[i], d[i]]);
         }
     }
     let mut sums = [s.splat_int(0); C];
@@ -127,18 +145,17 @@ fn group_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     sums
 }
 
-/// The products of the codes of block `b` times their scales, in some lanes.
+/// The products of the codes of a row's block times their scales, in some lanes.
 #[inline(always)]
 fn block_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     s: S,
     block: &[u8; N],
-    x: &[Group<'_, 256, 16>; C],
-    b: usize,
+    x: &[[Opened<S>; 4]; C],
 ) -> [S::Ints; C] {
     // Four products of a small code and an activation are within i16.
     match F::CODES.adapted::<S>() {
-        Codes::Unsigned { max: 0..=63, .. } => scaled_sums::<S, F, N, C, true>(s, block, x, b),
-        _ => scaled_sums::<S, F, N, C, false>(s, block, x, b),
+        Codes::Unsigned { max: 0..=63, .. } => scaled_sums::<S, F, N, C, true>(s, block, x),
+        _ => scaled_sums::<S, F, N, C, false>(s, block, x),
     }
 }
 
@@ -146,52 +163,53 @@ fn block_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
 fn scaled_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT: bool>(
     s: S,
     block: &[u8; N],
-    x: &[Group<'_, 256, 16>; C],
-    b: usize,
+    x: &[[Opened<S>; 4]; C],
 ) -> [S::Ints; C] {
     let scales = s.scales::<SHORT>(F::scales(block));
-    let codes = [
-        F::codes::<S, 0>(s, block),
-        F::codes::<S, 1>(s, block),
-        F::codes::<S, 2>(s, block),
-        F::codes::<S, 3>(s, block),
-    ];
-    let kind = F::CODES.adapted::<S>();
     let mut sums = [s.splat_int(0); C];
-    for (quarter, codes) in codes.into_iter().enumerate() {
-        let codes = F::CODES.adapt(s, codes);
-        let runs = match F::RUN {
-            32 => [2 * quarter, 2 * quarter, 2 * quarter + 1, 2 * quarter + 1],
-            _ => [4 * quarter, 4 * quarter + 1, 4 * quarter + 2, 4 * quarter + 3],
-        };
-        let scale = s.quarter_scales::<SHORT>(scales, runs);
-        for (sum, x) in sums.iter_mut().zip(x) {
-            let products = kind.dot(s, s.open(s.splat_int(0)), codes, s.codes(&x.qs[b].as_chunks().0[quarter]));
-            *sum = match SHORT {
-                true => s.add_scaled_short(*sum, products, scale),
-                false => s.add_scaled(*sum, products, scale),
-            };
-        }
-    }
+    add_part::<S, F, N, C, SHORT, 0>(s, block, scales, x, &mut sums);
+    add_part::<S, F, N, C, SHORT, 1>(s, block, scales, x, &mut sums);
+    add_part::<S, F, N, C, SHORT, 2>(s, block, scales, x, &mut sums);
+    add_part::<S, F, N, C, SHORT, 3>(s, block, scales, x, &mut sums);
     sums
 }
 
-/// The sums of the activations times the minima of 16 blocks, a lane for each block.
+/// Adds the products of a part of the codes.
 #[inline(always)]
-fn group_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+fn add_part<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT: bool, const PART: usize>(
     s: S,
-    blocks: &[[u8; N]; GROUP],
-    x: &[Group<'_, 256, 16>; C],
+    block: &[u8; N],
+    scales: S::Scales,
+    x: &[[Opened<S>; 4]; C],
+    sums: &mut [S::Ints; C],
+) {
+    let kind = F::CODES.adapted::<S>();
+    let codes = F::CODES.adapt(s, F::codes::<S, PART>(s, block));
+    let scale = s.quarter_scales::<SHORT>(scales, F::ORDER[PART].map(|sixteen| 16 * sixteen / F::RUN));
+    for (sum, x) in sums.iter_mut().zip(x) {
+        let products = kind.dot(s, x[PART].sum, codes, x[PART].codes);
+        *sum = match SHORT {
+            true => s.add_scaled_short(*sum, products, scale),
+            false => s.add_scaled(*sum, products, scale),
+        };
+    }
+}
+
+/// The sums of the activations times the minima of a block of 16 rows, a lane for each row.
+#[inline(always)]
+fn row_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    rows: &[&[u8; N]; 16],
+    x: &[Block<'_, 256, 16>; C],
 ) -> [S::Ints; C] {
     let mut halves = [[s.splat_int(0); 2]; C];
     for half in 0..2 {
         let mut fours = [[s.splat_int(0); 4]; C];
         for r in 0..4 {
-            // Blocks r and r + 4 share a vector, so that the reductions leave the lanes in order.
-            let (first, second) = (8 * half + r, 8 * half + r + 4);
-            let mins = [F::mins(&blocks[first]), F::mins(&blocks[second])];
+            // Rows r and r + 4 share a vector, so that the reductions leave the lanes in order.
+            let mins = [F::mins(rows[8 * half + r]), F::mins(rows[8 * half + r + 4])];
             for (fours, x) in fours.iter_mut().zip(x) {
-                fours[r] = s.dot_sums(F::RUN, mins, [&x.sums[first], &x.sums[second]]);
+                fours[r] = s.dot_sums(F::RUN, mins, x.sums);
             }
         }
         for (halves, fours) in halves.iter_mut().zip(fours) {
@@ -212,17 +230,19 @@ fn scale_min<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 
 }
 
 #[inline(always)]
-fn unpack_quarter<S: Simd, F: Block256<N>, const N: usize, const QUARTER: usize>(
+fn unpack_part<S: Simd, F: Block256<N>, const N: usize, const PART: usize>(
     s: S,
     blocks: &[&[u8; N]; 16],
-    to: &mut [[u8; 64]; 16],
+    to: &mut [[u8; 64]; 64],
 ) {
     let mut codes = [s.splat(0); 16];
     for (codes, block) in codes.iter_mut().zip(blocks) {
-        *codes = F::CODES.adapt(s, F::codes::<S, QUARTER>(s, block));
+        *codes = F::CODES.adapt(s, F::codes::<S, PART>(s, block));
     }
-    for (to, turned) in to.iter_mut().zip(s.transpose(codes)) {
-        s.store(turned, to);
+    for (sixteen, turned) in F::ORDER[PART].into_iter().zip(s.transpose(codes).as_chunks::<4>().0) {
+        for (to, turned) in to[4 * sixteen..].iter_mut().zip(turned) {
+            s.store(*turned, to);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Products with blocks of 32.
 
-use super::rows::{Ahead, GROUP, Group};
+use super::rows::Block;
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
 use crate::simd::Simd;
@@ -23,24 +23,16 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     const EMPTY: Panel = Panel { codes: [[0; 64]; 8], scale: [0.0; 16], min: [0.0; 16] };
 
     #[inline(always)]
-    fn terms<S: Simd, const C: usize>(
-        s: S,
-        blocks: &[[u8; N]; GROUP],
-        x: &[Group<'_, 32, 1>; C],
-        ahead: Ahead<'_>,
-    ) -> [S::Floats; C] {
-        let sums = group_sums::<S, F, N, C>(s, blocks, x, ahead);
-        let each = blocks.each_ref();
-        let [scale, min] = scale_min::<S, F, N>(s, &each);
+    fn terms<S: Simd, const C: usize>(s: S, rows: &[&[u8; N]; 16], x: &[Block<'_, 32, 1>; C]) -> [S::Floats; C] {
+        let sums = code_sums::<S, F, N, C>(s, rows, x);
+        let [scale, min] = scale_min::<S, F, N>(s, rows);
         let mut terms = [scale; C];
         for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
-            let xs = s.short_ints(x.sums.as_flattened().first_chunk().expect("16 sums"));
-            let i = s.sub_ints(sums, s.mul_int(xs, F::CODES.adapted::<S>().offset()));
-            let mut inner = s.mul(scale, s.to_floats(i));
+            let mut inner = s.mul(scale, s.to_floats(sums));
             if F::MIN {
-                inner = s.add(inner, s.mul(min, s.to_floats(xs)));
+                inner = s.add(inner, s.mul(min, s.splat_float(x.sums[0] as f32)));
             }
-            *terms = s.mul(s.floats(x.d), inner);
+            *terms = s.mul(s.splat_float(x.d), inner);
         }
         terms
     }
@@ -122,33 +114,33 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     }
 }
 
-/// The integer sums of 16 blocks, a lane for each.
+/// The integer sums of a block of 16 rows, a lane for each.
 #[inline(always)]
-fn group_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
+fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
     s: S,
-    blocks: &[[u8; N]; GROUP],
-    x: &[Group<'_, 32, 1>; C],
-    ahead: Ahead<'_>,
+    rows: &[&[u8; N]; 16],
+    x: &[Block<'_, 32, 1>; C],
 ) -> [S::Ints; C] {
     let kind = F::CODES.adapted::<S>();
+    // Four lanes make up a sum, and each takes its part of the offset.
+    const { assert!(F::CODES.offset() % 4 == 0) };
     let mut fours = [[s.splat_int(0); 4]; C];
     for r in 0..4 {
-        ahead.prefetch(s, 4 * r * N, 4 * N);
-        let block = [4 * r, 4 * r + 1, 4 * r + 2, 4 * r + 3].map(|b| &blocks[b]);
-        let [low, high] = F::codes(s, block);
+        let [low, high] = F::codes(s, [rows[r], rows[4 + r], rows[8 + r], rows[12 + r]]);
         let (low, high) = (F::CODES.adapt(s, low), F::CODES.adapt(s, high));
         for (fours, x) in fours.iter_mut().zip(x) {
-            let [x_low, x_high] = s.split_codes(&x.qs.as_chunks().0[r]);
-            let mut sum = kind.dot(s, s.open(s.splat_int(0)), low, x_low);
+            let [x_low, x_high] = [x.qs.first_chunk().expect("a half"), x.qs.last_chunk().expect("a half")];
+            let offset = s.splat_int(-kind.offset() / 4 * x.sums[0] as i32);
+            let mut sum = kind.dot(s, s.open(offset), low, s.code_quarters([x_low; 4]));
             if !S::SUMS_32 && kind.run() < 2 {
                 sum = s.open(s.close(sum));
             }
-            fours[r] = s.close(kind.dot(s, sum, high, x_high));
+            fours[r] = s.close(kind.dot(s, sum, high, s.code_quarters([x_high; 4])));
         }
     }
     let mut sums = [s.splat_int(0); C];
     for (sums, fours) in sums.iter_mut().zip(fours) {
-        *sums = s.turn(s.sum_quads(fours));
+        *sums = s.sum_quads(fours);
     }
     sums
 }

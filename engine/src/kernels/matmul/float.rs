@@ -9,7 +9,7 @@ use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
 
 /// Distance of the prefetch in bytes.
-const AHEAD: usize = 8192;
+const AHEAD: usize = 32 << 10;
 
 /// The product with a matrix of floats.
 pub(super) struct Floats<'a, 'o, F, const N: usize, const W: usize> {

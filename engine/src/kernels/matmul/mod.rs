@@ -10,9 +10,9 @@
 //! - floats: 16 lanes, lane `l` adding the products of elements `l`, `l + 16`, …, and then lanes `l` and `l + 8` are
 //!   added, `l` and `l + 4`, `l` and `l + 2`, `l` and `l + 1`.
 //!
-//! There are two paths. With few columns the memory sets the pace: [`rows`] reads the matrix once, in the order of the
-//! file. With more, arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. What both need to know
-//! of blocks is in [`block32`] and [`block256`]; [`float`] is for matrices of floats.
+//! There are two paths. With few columns the memory sets the pace: [`rows`] multiplies what it unpacks at once. With more,
+//! arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. What both need to know of blocks is in
+//! [`block32`] and [`block256`]; [`float`] is for matrices of floats.
 
 mod block256;
 mod block32;
@@ -26,6 +26,7 @@ use crate::bytes::Tile;
 use crate::quant::{Block32, Block256, ColumnData, Columns, Float, TensorType, Visitor};
 use crate::simd::Simd;
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// From this many columns on, rows are unpacked to a panel.
 const PANEL_COLUMNS: usize = 4;
@@ -43,6 +44,9 @@ pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: &[u8], columns: &Columns<'_
     assert_eq!(columns.n, out.rows(), "columns");
     assert_eq!(columns.activation(), kind.activation(), "activations for {}", kind.name());
     columns.check();
+    if out.width() == 0 || columns.n == 0 {
+        return;
+    }
     if columns.k == 0 {
         (0..columns.n).for_each(|c| out.row(c).fill(0.0));
         return;
@@ -98,12 +102,11 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// One of zeros.
     const EMPTY: Self::Panel;
 
-    /// The terms of 16 blocks of weights, for each column.
+    /// The terms of a block of 16 rows with one of each column, a lane for each row.
     fn terms<S: Simd, const C: usize>(
         s: S,
-        blocks: &[[u8; N]; rows::GROUP],
-        x: &[rows::Group<'_, LEN, SUMS>; C],
-        ahead: rows::Ahead<'_>,
+        rows: &[&[u8; N]; 16],
+        x: &[rows::Block<'_, LEN, SUMS>; C],
     ) -> [S::Floats; C];
 
     /// Unpacks blocks of 16 rows to the parts `r` of a panel.
@@ -156,25 +159,6 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
         Column { qs: &self.qs[range.clone()], d: &self.d[range.clone()], sums: &self.sums[range] }
     }
 
-    /// Blocks `at..at + 16` of columns `c..c + C`; beyond the last column it is repeated.
-    #[inline(always)]
-    fn groups<const C: usize>(&self, c: usize, at: usize) -> [rows::Group<'a, LEN, SUMS>; C] {
-        const WHOLE: &str = "a whole group";
-        let group = |c: usize| {
-            let start = c.min(self.n - 1) * self.blocks + at;
-            rows::Group {
-                qs: self.qs[start..].first_chunk().expect(WHOLE),
-                d: self.d[start..].first_chunk().expect(WHOLE),
-                sums: self.sums[start..].first_chunk().expect(WHOLE),
-            }
-        };
-        let mut groups = [group(c); C];
-        for (i, to) in groups.iter_mut().enumerate() {
-            *to = group(c + i);
-        }
-        groups
-    }
-
     /// Blocks `first..first + count` of columns `c..c + C`; beyond the last column it is repeated.
     #[inline(always)]
     fn columns<const C: usize>(&self, c: usize, first: usize, count: usize) -> [Column<'a, LEN, SUMS>; C] {
@@ -184,6 +168,18 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
         }
         columns
     }
+}
+
+/// Blocks `blocks` of rows `first..first + 16` of a matrix whose rows are `width` blocks; beyond the last row it is repeated.
+#[inline(always)]
+fn sixteen_rows<const N: usize>(rows: &[u8], width: usize, first: usize, blocks: Range<usize>) -> [&[[u8; N]]; 16] {
+    let all = rows.as_chunks::<N>().0;
+    let last = all.len() / width - 1;
+    let mut sixteen: [&[[u8; N]]; 16] = [&[]; 16];
+    for (r, row) in sixteen.iter_mut().enumerate() {
+        *row = &all[(first + r).min(last) * width + blocks.start..][..blocks.len()];
+    }
+    sixteen
 }
 
 /// Codes in groups of 4.

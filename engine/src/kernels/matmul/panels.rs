@@ -7,7 +7,7 @@
 //! Panels of one range of elements follow each other, so that the activations of that range stay in the second-level
 //! cache. The result's elements are the accumulators from range to range, which leaves the order of the sum as it is.
 
-use super::{Format, Quantized};
+use super::{Format, Quantized, sixteen_rows};
 use crate::bytes::Tile;
 use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
@@ -54,7 +54,7 @@ where
             let panel = &mut panel[..depth.min(self.x.blocks - from)];
             for first in (0..self.out.width()).step_by(R * ROWS) {
                 for r in 0..R {
-                    let rows = self.sixteen_rows(first + r * ROWS, from, panel.len());
+                    let rows = sixteen_rows(self.rows, self.x.blocks, first + r * ROWS, from..from + panel.len());
                     F::unpack(s, &rows, r, panel);
                 }
                 let mut c = 0;
@@ -69,18 +69,6 @@ where
                 }
             }
         }
-    }
-
-    /// Blocks `from..from + count` of rows `first..first + 16`; beyond the last row it is repeated, and what comes of it left
-    /// out.
-    #[inline(always)]
-    fn sixteen_rows(&self, first: usize, from: usize, count: usize) -> [&[[u8; N]]; ROWS] {
-        let (blocks, last) = (self.rows.as_chunks::<N>().0, self.out.width() - 1);
-        let mut rows: [&[[u8; N]]; ROWS] = [&[]; ROWS];
-        for (r, row) in rows.iter_mut().enumerate() {
-            *row = &blocks[(first + r).min(last) * self.x.blocks + from..][..count];
-        }
-        rows
     }
 
     /// Adds the terms of a panel, whose blocks are `from` and up of rows `first` and up, for columns `c..c + C`.
