@@ -50,7 +50,9 @@ impl<'a, T> Tile<'a, T> {
     pub fn two_rows(&mut self, a: usize, b: usize) -> [&mut [T]; 2] {
         assert!(a != b && a.max(b) < self.rows, "rows {a} and {b} of {}", self.rows);
         // SAFETY: as for `row`; the rows do not overlap, because a row's tile is within its stride.
-        [a, b].map(|row| unsafe { core::slice::from_raw_parts_mut(self.first.wrapping_add(row * self.stride), self.width) })
+        [a, b].map(|row| unsafe {
+            core::slice::from_raw_parts_mut(self.first.wrapping_add(row * self.stride), self.width)
+        })
     }
 
     /// This tile's part of row `row`.
