@@ -1,6 +1,6 @@
 //! Products with blocks of 256.
 
-use super::rows::Block;
+use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
@@ -28,9 +28,14 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         Panel { codes: [[0; 64]; 64], scales: [[0; 16]; 16], mins: [[0; 16]; 8], scale: [0.0; 16], min: [0.0; 16] };
 
     #[inline(always)]
-    fn terms<S: Simd, const C: usize>(s: S, rows: &[&[u8; N]; 16], x: &[Block<'_, 256, 16>; C]) -> [S::Floats; C] {
+    fn terms<S: Simd, const C: usize>(
+        s: S,
+        rows: &[&[u8; N]; 16],
+        x: &[Block<'_, 256, 16>; C],
+        ahead: Ahead<'_>,
+    ) -> [S::Floats; C] {
         let offset = F::CODES.adapted::<S>().offset();
-        let sums = code_sums::<S, F, N, C>(s, rows, &opened::<S, F, N, C>(s, x));
+        let sums = code_sums::<S, F, N, C>(s, rows, &opened::<S, F, N, C>(s, x), ahead);
         let minima = match F::MIN || (offset != 0 && !S::SUMS_32) {
             true => row_minima::<S, F, N, C>(s, rows, x),
             false => [s.splat_int(0); C],
@@ -126,13 +131,18 @@ fn code_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     s: S,
     rows: &[&[u8; N]; 16],
     x: &[[Opened<S>; 4]; C],
+    ahead: Ahead<'_>,
 ) -> [S::Ints; C] {
     let mut quads = [[s.splat_int(0); 4]; C];
     for quad in 0..4 {
         // Written out, because the compiler would keep the loop.
+        ahead.prefetch(s, 4 * quad * N, N);
         let a = block_sums::<S, F, N, C>(s, rows[4 * quad], x);
+        ahead.prefetch(s, (4 * quad + 1) * N, N);
         let b = block_sums::<S, F, N, C>(s, rows[4 * quad + 1], x);
+        ahead.prefetch(s, (4 * quad + 2) * N, N);
         let c = block_sums::<S, F, N, C>(s, rows[4 * quad + 2], x);
+        ahead.prefetch(s, (4 * quad + 3) * N, N);
         let d = block_sums::<S, F, N, C>(s, rows[4 * quad + 3], x);
         for (i, quads) in quads.iter_mut().enumerate() {
             quads[quad] = s.sum_quads([a[i], b[i], c[i], d[i]]);

@@ -1,6 +1,6 @@
 //! Products with blocks of 32.
 
-use super::rows::Block;
+use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
 use crate::simd::Simd;
@@ -23,8 +23,13 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     const EMPTY: Panel = Panel { codes: [[0; 64]; 8], scale: [0.0; 16], min: [0.0; 16] };
 
     #[inline(always)]
-    fn terms<S: Simd, const C: usize>(s: S, rows: &[&[u8; N]; 16], x: &[Block<'_, 32, 1>; C]) -> [S::Floats; C] {
-        let sums = code_sums::<S, F, N, C>(s, rows, x);
+    fn terms<S: Simd, const C: usize>(
+        s: S,
+        rows: &[&[u8; N]; 16],
+        x: &[Block<'_, 32, 1>; C],
+        ahead: Ahead<'_>,
+    ) -> [S::Floats; C] {
+        let sums = code_sums::<S, F, N, C>(s, rows, x, ahead);
         let [scale, min] = scale_min::<S, F, N>(s, rows);
         let mut terms = [scale; C];
         for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
@@ -120,12 +125,14 @@ fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
     s: S,
     rows: &[&[u8; N]; 16],
     x: &[Block<'_, 32, 1>; C],
+    ahead: Ahead<'_>,
 ) -> [S::Ints; C] {
     let kind = F::CODES.adapted::<S>();
     // Four lanes make up a sum, and each takes its part of the offset.
     const { assert!(F::CODES.offset() % 4 == 0) };
     let mut fours = [[s.splat_int(0); 4]; C];
     for r in 0..4 {
+        ahead.prefetch::<S>(s, 4 * N * r, 4 * N);
         let [low, high] = F::codes(s, [rows[r], rows[4 + r], rows[8 + r], rows[12 + r]]);
         let (low, high) = (F::CODES.adapt(s, low), F::CODES.adapt(s, high));
         for (fours, x) in fours.iter_mut().zip(x) {

@@ -107,6 +107,7 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
         s: S,
         rows: &[&[u8; N]; 16],
         x: &[rows::Block<'_, LEN, SUMS>; C],
+        ahead: rows::Ahead<'_>,
     ) -> [S::Floats; C];
 
     /// Unpacks blocks of 16 rows to the parts `r` of a panel.

@@ -32,6 +32,23 @@ pub(super) struct Block<'a, const LEN: usize, const SUMS: usize> {
     pub sums: &'a [i16; SUMS],
 }
 
+/// What is prefetched while a block of 16 rows is in work.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead<'a> {
+    rows: &'a [u8],
+    start: usize,
+}
+
+impl Ahead<'_> {
+    /// To be called for bytes `from..from + len` of the blocks, a little at a time: too many requests at once would hold up all else.
+    #[inline(always)]
+    pub fn prefetch<S: Simd>(self, s: S, from: usize, len: usize) {
+        for line in 0..len.div_ceil(64) {
+            s.prefetch(self.rows, self.start + from + 64 * line);
+        }
+    }
+}
+
 impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for Rows<'_, '_, F, LEN, SUMS, N>
 where
     F: Format<LEN, SUMS, N>,
@@ -62,10 +79,7 @@ where
             let rows = sixteen_rows::<N>(self.rows, blocks, first, 0..blocks);
             let mut y = [s.splat_float(0.0); C];
             for b in 0..blocks {
-                let start = ahead + (first * blocks + ROWS * b) * N;
-                for line in 0..(ROWS * N).div_ceil(64) {
-                    s.prefetch(self.rows, start + 64 * line);
-                }
+                let ahead = Ahead { rows: self.rows, start: ahead + (first * blocks + ROWS * b) * N };
                 let mut sixteen = [&rows[0][b]; ROWS];
                 for (block, row) in sixteen.iter_mut().zip(rows) {
                     *block = &row[b];
@@ -74,7 +88,7 @@ where
                 for (block, x) in block.iter_mut().zip(x) {
                     *block = Block { qs: &x.qs[b], d: x.d[b], sums: &x.sums[b] };
                 }
-                for (y, term) in y.iter_mut().zip(F::terms::<S, C>(s, &sixteen, &block)) {
+                for (y, term) in y.iter_mut().zip(F::terms::<S, C>(s, &sixteen, &block, ahead)) {
                     *y = s.add(*y, term);
                 }
             }
