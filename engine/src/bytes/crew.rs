@@ -1,12 +1,14 @@
 //! Work shared among threads.
 //!
 //! Inside a broadcast of the host's [`Pool`], every thread runs the same program: the same sequence of operations, each
-//! cut into chunks. Threads take chunks from the operation's counter; an operation is over when its chunks are done, not
-//! when every thread has arrived, so a thread that the system has put aside holds nobody up: when it comes back it finds
-//! the counters used up and catches up at once.
+//! cut into chunks. Each thread has a range of neighbouring chunks, which memory likes best, and takes them from the
+//! range's counter; when its own range is used up, it goes on with those of others. An operation is over when its chunks
+//! are done, not when every thread has arrived, so a thread that the system has put aside holds nobody up: when it comes
+//! back it finds the counters used up and catches up at once.
 
 use alloc::boxed::Box;
 use core::cell::Cell;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{Claim, Element, OutOfMemory, Shared};
@@ -23,9 +25,13 @@ pub struct Crew {
 #[repr(align(64))]
 #[derive(Default)]
 struct Counter {
-    next: AtomicU32,
+    /// Chunks that are taken of each range.
+    taken: [AtomicU32; RANGES],
     done: AtomicU32,
 }
+
+/// Ranges that an operation has at most; where there are more threads, some share one.
+const RANGES: usize = 8;
 
 impl Crew {
     /// A crew whose passes have at most `operations` operations.
@@ -89,18 +95,23 @@ impl Team<'_> {
         self.operation.set(operation + 1);
         let counter = &self.crew.counters[operation];
         let number = self.base + operation as u64;
-        // A thread that came late has operations to catch up with that are over: one look is enough for each.
-        while !(self.late.get() && counter.is_over(chunks)) {
-            let index = counter.next.fetch_add(1, Ordering::Relaxed) as usize;
-            if index >= chunks {
-                break;
+        let ranges = self.threads().min(RANGES);
+        for i in 0..ranges {
+            let range = (self.thread + i) % ranges;
+            let indices = range_of(range, ranges, chunks);
+            // A thread that came late has operations to catch up with that are over: one look is enough for each.
+            while !(self.late.get() && counter.is_over(chunks)) {
+                let taken = counter.taken[range].fetch_add(1, Ordering::Relaxed) as usize;
+                if taken >= indices.len() {
+                    break;
+                }
+                // Counts the chunk as done even where `work` panics: the others then finish, and the panic goes its way.
+                let _done = Done { counter, chunks, pool: self.pool };
+                // SAFETY: the counters give each index once per pass, a pass's numbers are used by no other pass, and the
+                // wait below keeps a thread from later operations until all claims of this one are gone. `run` borrows the
+                // crew exclusively, so there is one pass at a time.
+                work(&unsafe { Claim::new(self.crew.number, number, indices.start + taken) });
             }
-            // Counts the chunk as done even where `work` panics: the others then finish, and the panic goes its way.
-            let _done = Done { counter, chunks, pool: self.pool };
-            // SAFETY: the counter gives each index once per pass, `in_turns` gives each a chunk of its own, a pass's numbers are used by no other pass, and the
-            // wait below keeps a thread from later operations until all claims of this one are gone. `run` borrows the
-            // crew exclusively, so there is one pass at a time.
-            work(&unsafe { Claim::new(self.crew.number, number, in_turns(index, chunks, self.threads())) });
         }
         self.late.set(counter.is_over(chunks));
         if !self.late.get() {
@@ -110,11 +121,9 @@ impl Team<'_> {
     }
 }
 
-/// The chunk of claim `index`: ranges of chunks, one for each thread, take turns, so that a thread gets neighbours as long
-/// as all keep step.
-fn in_turns(index: usize, chunks: usize, threads: usize) -> usize {
-    let (range, place) = (index % threads, index / threads);
-    range * (chunks / threads) + range.min(chunks % threads) + place
+/// The chunks of one of the `count` ranges of an operation.
+fn range_of(range: usize, count: usize, chunks: usize) -> Range<usize> {
+    range * chunks / count..(range + 1) * chunks / count
 }
 
 impl Counter {
@@ -187,13 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn each_claim_gets_a_chunk_of_its_own() {
-        for (chunks, threads) in [(0, 1), (1, 3), (7, 1), (7, 2), (7, 3), (8, 4), (5, 9)] {
-            let mut all: Vec<_> = (0..chunks).map(|index| in_turns(index, chunks, threads)).collect();
-            all.sort_unstable();
-            assert!(all.into_iter().eq(0..chunks), "{chunks} chunks, {threads} threads");
+    fn ranges_are_all_chunks() {
+        for (chunks, ranges) in [(0, 1), (1, 3), (7, 1), (7, 2), (7, 3), (8, 4), (5, 8)] {
+            let all = (0..ranges).flat_map(|range| range_of(range, ranges, chunks));
+            assert!(all.eq(0..chunks), "{chunks} chunks, {ranges} ranges");
         }
-        assert_eq!([0, 1, 2, 3, 4].map(|index| in_turns(index, 5, 2)), [0, 3, 1, 4, 2]);
     }
 
     #[test]
