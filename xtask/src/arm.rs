@@ -5,7 +5,7 @@
 //!
 //! Emulation is slow, so not all tests run. These are chosen:
 //!
-//! - the engine's tests of [operations, quantization and products](UNIT), which compare every operation and every tensor
+//! - the engine's tests of [operations, quantization, products and attention](UNIT), which compare every operation and every tensor
 //!   type at every level with plain code, element by element;
 //! - [recorded answers](RECORDED), at each level by its name: those of the reference for every architecture, and the exact
 //!   bits of every tensor type and architecture, recorded on another kind of machine.
@@ -25,7 +25,7 @@ const EMULATOR: &str = "qemu-aarch64";
 const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
 const DEBIAN_PACKAGES: [&str; 3] = ["qemu-user", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"];
 /// Parts of the names of the engine's tests that run.
-const UNIT: [&str; 3] = ["simd::", "quant::tests::", "kernels::matmul::"];
+const UNIT: [&str; 4] = ["simd::", "quant::tests::", "kernels::matmul::", "kernels::attention::"];
 /// The tests of recorded answers.
 const RECORDED: [&str; 7] = ["test", "-p", "woolly-tests", "--test", "golden", "--test", "bits"];
 /// What the emulator must have.

@@ -288,6 +288,17 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn sum_pairs(self, from: &[i16; 16]) -> [i16; 8] {
+        let mut sums = [0; 8];
+        avx512!({
+            let pairs = _mm256_madd_epi16(_mm256_loadu_si256(from.as_ptr().cast()), _mm256_set1_epi16(1));
+            let (low, high) = (_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), _mm_packs_epi32(low, high));
+        });
+        sums
+    }
+
+    #[inline(always)]
     fn ints(self, from: &[i32; 16]) -> __m512i {
         avx512!(_mm512_loadu_si512(from.as_ptr().cast()))
     }

@@ -313,6 +313,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `i16` may be -32768. Where `run` is 32, there are only 8 `i8`, each for two `i16`; else `run` is 16.
     fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> Self::Ints;
 
+    /// The sums of pairs that follow each other, which must fit.
+    fn sum_pairs(self, from: &[i16; 16]) -> [i16; 8];
+
     /// 16 integers from memory.
     fn ints(self, from: &[i32; 16]) -> Self::Ints;
 

@@ -327,6 +327,16 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
+    fn sum_pairs(self, from: &[i16; 16]) -> [i16; 8] {
+        let mut sums = [0; 8];
+        neon!({
+            let (low, high) = (vld1q_s16(from.as_ptr()), vld1q_s16(from.as_ptr().add(8)));
+            vst1q_s16(sums.as_mut_ptr(), vpaddq_s16(low, high));
+        });
+        sums
+    }
+
+    #[inline(always)]
     fn ints(self, from: &[i32; 16]) -> [int32x4_t; 4] {
         each!(I => vld1q_s32(from.as_ptr().add(4 * I)))
     }

@@ -191,6 +191,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn sum_pairs(self, from: &[i16; 16]) -> [i16; 8] {
+        from_fn(|i| from[2 * i].wrapping_add(from[2 * i + 1]))
+    }
+
+    #[inline(always)]
     fn ints(self, from: &[i32; 16]) -> [i32; 16] {
         *from
     }

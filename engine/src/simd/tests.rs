@@ -145,6 +145,8 @@ fn scales<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         results.push(("lane_scale", of_ints(s, s.add_scaled(zero, one, s.lane_scale(s.bytes(&i.b), j)))));
         results.push(("lane_pair", of_ints(s, s.lane_pair(s.bytes(&i.b), j, (3 * j + 1) % 4))));
     }
+    let halves = i.numbers.map(|number| number / 2);
+    results.push(("sum_pairs", s.sum_pairs(&halves).iter().map(|&sum| sum as u32).collect()));
     for run in [16, 32] {
         let dots = s.dot_sums(run, [numbers, u128::from_le_bytes(*first(&i.b))], &i.numbers);
         // Levels may order the lanes of a half as they like.

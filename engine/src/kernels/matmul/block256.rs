@@ -289,7 +289,7 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
     for ((codes, offsets), x) in codes.iter_mut().zip(&mut offsets).zip(x) {
         *codes = fours(&x.qs[b]);
         if S::SUMS_32 && kind.offset() != 0 {
-            s.store_ints(s.mul_int(s.short_ints(&run_sums(&x.sums[b], F::RUN)), -kind.offset()), offsets);
+            s.store_ints(s.mul_int(s.short_ints(&run_sums(s, &x.sums[b], F::RUN)), -kind.offset()), offsets);
         }
     }
     let mut sums = [[s.splat_int(0); R]; C];
@@ -325,12 +325,10 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
 
 /// The sums of activations in runs of 16, or the first 8 of 32.
 #[inline(always)]
-fn run_sums(sums: &[i16; 16], run: usize) -> [i16; 16] {
+fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [i16; 16] {
     let mut list = *sums;
     if run == 32 {
-        for (sum, pair) in list.iter_mut().zip(sums.as_chunks::<2>().0) {
-            *sum = pair[0] + pair[1];
-        }
+        list[..8].copy_from_slice(&s.sum_pairs(sums));
     }
     list
 }
@@ -345,8 +343,11 @@ fn minima<S: Simd, const R: usize, const C: usize>(
     run: usize,
 ) -> [[S::Ints; R]; C] {
     let mut minima = [[s.splat_int(0); R]; C];
-    for (minima, x) in minima.iter_mut().zip(x) {
-        let sums = run_sums(&x.sums[b], run);
+    let mut all = [[0; 16]; C];
+    for (sums, x) in all.iter_mut().zip(x) {
+        *sums = run_sums(s, &x.sums[b], run);
+    }
+    for (minima, sums) in minima.iter_mut().zip(&all) {
         for (j, pair) in sums.as_chunks().0[..128 / run].iter().enumerate() {
             let pair = s.splat_pair(pair);
             for (minima, block) in minima.iter_mut().zip(block) {

@@ -1,6 +1,6 @@
 //! Many columns: panels of rows, unpacked once to bytes.
 //!
-//! A panel holds 512 elements of each of 16 or 32 rows in the first-level cache, interleaved so that a vector has 4 codes of
+//! A panel holds up to 640 elements of each of 16 or 32 rows in the first-level cache, interleaved so that a vector has 4 codes of
 //! each of 16 rows. Multiplied with 4 codes of a column, repeated 16 times, that gives sums with a lane per row: no
 //! reduction is ever needed. The inner loop keeps the sums of the panel's rows and `C` columns in registers.
 //!
@@ -17,7 +17,7 @@ const ROWS: usize = 16;
 /// Columns that the inner loop takes at a time.
 const COLUMNS: usize = 6;
 /// Elements per row that a panel holds.
-const DEPTH: usize = 512;
+const DEPTH: usize = 640;
 /// As many blocks as a panel holds at most.
 const BLOCKS: usize = DEPTH / 32;
 
@@ -49,7 +49,8 @@ where
     #[inline(always)]
     fn panels<S: Simd, const R: usize>(&mut self, s: S) {
         let mut panel = [[F::EMPTY; R]; BLOCKS];
-        let depth = DEPTH / LEN;
+        // Evenly, so that no panel is much shorter than the others.
+        let depth = self.x.blocks.div_ceil(self.x.blocks.div_ceil(DEPTH / LEN));
         for from in (0..self.x.blocks).step_by(depth) {
             let panel = &mut panel[..depth.min(self.x.blocks - from)];
             for first in (0..self.out.width()).step_by(R * ROWS) {
