@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use woolly_engine::bytes::Tile;
-use woolly_engine::kernels::{elementwise, matmul};
+use woolly_engine::kernels::elementwise;
+use woolly_engine::kernels::matmul::{Rows, matmul};
 use woolly_engine::quant::{Activation, ColumnData, Columns, TensorType, dequantize_row, quantize};
 use woolly_engine::simd::{Kernel, Level, Simd};
 
@@ -89,7 +90,8 @@ impl Kernel for Product<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        matmul(s, self.kind, self.rows, &self.columns, &mut self.out);
+        let rows = Rows { bytes: self.rows, after: &[] };
+        matmul(s, self.kind, rows, &self.columns, &mut self.out);
     }
 }
 

@@ -84,6 +84,12 @@ impl Team<'_> {
         self.thread
     }
 
+    /// The chunks of an operation of `chunks` chunks that this thread takes first.
+    pub fn own(&self, chunks: usize) -> Range<usize> {
+        let ranges = self.threads().min(RANGES);
+        range_of(self.thread % ranges, ranges, chunks)
+    }
+
     /// The next operation: calls `work` for those of its `chunks` chunks that this thread gets, and returns when all are
     /// done, here or on other threads.
     ///

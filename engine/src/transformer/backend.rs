@@ -84,8 +84,9 @@ pub trait Backend {
     /// (`tokens.start` becomes row 0 of the operand).
     fn norm(&self, tokens: Range<usize>, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms);
 
-    /// For each product: activations = linear × operand, for the operand's first `count` rows.
-    fn matmul(&self, count: usize, products: &[(&Linear, Activations)]);
+    /// For each product: activations = linear × operand, for the operand's first `count` rows. `next` are the matrices of the
+    /// call after this one, which may be fetched ahead.
+    fn matmul(&self, count: usize, products: &[(&Linear, Activations)], next: &[&Linear]);
 
     /// Norms (where `norms` gives the queries' and the keys' weights) and rotates queries and keys, and writes keys and
     /// values into `layer`'s KV cache at the tokens' positions.

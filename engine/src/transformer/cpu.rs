@@ -8,7 +8,7 @@ use super::state::{SPLIT_TOKENS, State};
 use crate::bytes::{Claim, Cut, Shared, Team};
 use crate::kernels::attention::{self, Attend, CHUNK, ChunkMut, MAX_LENGTH, Merge, Out, PartialSums};
 use crate::kernels::elementwise;
-use crate::kernels::matmul::matmul;
+use crate::kernels::matmul::{Rows, matmul};
 use crate::math;
 use crate::quant::{Activation, ColumnData, Columns, dequantize_row, quantize};
 use crate::simd::{Kernel, Level, Simd};
@@ -102,15 +102,20 @@ impl Backend for Cpu<'_> {
         });
     }
 
-    fn matmul(&self, count: usize, products: &[(&Linear, Activations)]) {
-        let chunks = |linear: &Linear| linear.matrix.rows.div_ceil(rows_per_chunk(&linear.matrix, count));
-        let total = products.iter().map(|(linear, _)| chunks(linear)).sum();
+    fn matmul(&self, count: usize, products: &[(&Linear, Activations)], next: &[&Linear]) {
+        let total = products.iter().map(|(linear, _)| chunks(linear, count)).sum();
+        let own = self.team.own(total);
+        let next_chunk = self.team.own(next.iter().map(|linear| chunks(linear, count)).sum()).start;
         self.team.each(total, |claim| {
+            let after = match claim.index() + 1 {
+                chunk if own.contains(&chunk) => from_chunk(products.iter().map(|(linear, _)| *linear), count, chunk),
+                _ => from_chunk(next.iter().copied(), count, next_chunk),
+            };
             let mut first = 0;
             for (linear, to) in products {
-                let end = first + chunks(linear);
+                let end = first + chunks(linear, count);
                 if (first..end).contains(&claim.index()) {
-                    return self.product(claim, first, linear, count, self.state.activations(*to));
+                    return self.product(claim, first, linear, count, self.state.activations(*to), after);
                 }
                 first = end;
             }
@@ -189,7 +194,7 @@ impl Cpu<'_> {
     }
 
     /// The claimed rows of one product.
-    fn product(&self, claim: &Claim, first: usize, linear: &Linear, count: usize, to: &Shared<f32>) {
+    fn product(&self, claim: &Claim, first: usize, linear: &Linear, count: usize, to: &Shared<f32>, after: &[u8]) {
         let Matrix { kind, rows, columns: length, .. } = linear.matrix;
         let width = rows_per_chunk(&linear.matrix, count);
         let start = (claim.index() - first) * width;
@@ -197,7 +202,8 @@ impl Cpu<'_> {
         let n = count * linear.parts();
         let columns = Columns { k: length, n, data: self.operand_data(claim, linear.activation(), n * length) };
         let mut out = to.write(claim, Cut::columns(n, rows, width).from_chunk(first));
-        self.level.run(Product { kind, rows: linear.matrix.rows(part.clone()), columns: &columns, out: &mut out });
+        let rows = Rows { bytes: linear.matrix.rows(part.clone()), after };
+        self.level.run(Product { kind, rows, columns: &columns, out: &mut out });
         for row in count..n {
             let [sum, remainder] = out.two_rows(row - count, row);
             sum.iter_mut().zip(remainder).for_each(|(sum, remainder)| *sum += *remainder);
@@ -300,6 +306,23 @@ fn rows_per_chunk(matrix: &Matrix, count: usize) -> usize {
         return BATCH_ROWS;
     }
     CHUNK_BYTES.div_ceil(matrix.row_bytes()).next_multiple_of(ROW_MULTIPLE)
+}
+
+/// Chunks of the product of a matrix with `count` vectors.
+fn chunks(linear: &Linear, count: usize) -> usize {
+    linear.matrix.rows.div_ceil(rows_per_chunk(&linear.matrix, count))
+}
+
+/// The rows from chunk `chunk` of some matrices on, as far as the matrix goes.
+fn from_chunk<'a>(linears: impl Iterator<Item = &'a Linear>, count: usize, mut chunk: usize) -> &'a [u8] {
+    for linear in linears {
+        let (chunks, matrix) = (chunks(linear, count), &linear.matrix);
+        if chunk < chunks {
+            return matrix.rows(chunk * rows_per_chunk(matrix, count)..matrix.rows);
+        }
+        chunk -= chunks;
+    }
+    &[]
 }
 
 /// What becomes of queries, keys and values between their products and attention.
@@ -509,7 +532,7 @@ impl Kernel for Add<'_> {
 
 struct Product<'a, 'o> {
     kind: crate::quant::TensorType,
-    rows: &'a [u8],
+    rows: Rows<'a>,
     columns: &'a Columns<'a>,
     out: &'a mut crate::bytes::Tile<'o, f32>,
 }

@@ -24,16 +24,21 @@ pub use state::{Limits, State};
 use core::ops::Range;
 
 use crate::spec::{Layer, Spec};
-use crate::weights::{LayerWeights, Weights};
+use crate::weights::{LayerWeights, Linear, Weights};
 
 /// Runs the tokens of a batch through all layers; the residual stream then holds their final states.
-pub fn forward(backend: &impl Backend, spec: &Spec, weights: &Weights) {
-    backend.embed(&weights.token_embedding, spec.embedding_scale);
+pub fn forward(backend: &impl Backend, spec: &Spec, all: &Weights) {
+    backend.embed(&all.token_embedding, spec.embedding_scale);
     backend.angles(&spec.ropes);
     let mut pending = None;
-    for (index, (layer, weights)) in spec.layers.iter().zip(&weights.layers).enumerate() {
+    for (index, (layer, weights)) in spec.layers.iter().zip(&all.layers).enumerate() {
         attention(backend, spec, (index, layer), weights, pending);
-        feed_forward(backend, spec, layer, weights);
+        match all.layers.get(index + 1) {
+            Some(LayerWeights { query, key, value, .. }) => {
+                feed_forward(backend, spec, layer, weights, &[query, key, value]);
+            }
+            None => feed_forward(backend, spec, layer, weights, &[&all.output]),
+        }
         pending = Some(Addition { post_norm: weights.ffn_post_norm.as_deref(), scale: spec.residual_scale });
     }
     if let Some(addition) = pending {
@@ -46,7 +51,7 @@ pub fn logits(backend: &impl Backend, spec: &Spec, weights: &Weights, tokens: Ra
     let count = tokens.len();
     let forms = Forms::of(&[&weights.output]);
     backend.norm(tokens, None, &weights.output_norm, spec.norm_epsilon, forms);
-    backend.matmul(count, &[(&weights.output, Activations::Logits)]);
+    backend.matmul(count, &[(&weights.output, Activations::Logits)], &[]);
     if spec.logit_scale != 1.0 || spec.logit_softcap.is_some() {
         backend.finish_logits(count, spec.logit_scale, spec.logit_softcap);
     }
@@ -69,20 +74,25 @@ fn attention(
     let tokens = backend.tokens();
     let forms = Forms::of(&[query, key, value]);
     backend.norm(0..tokens, pending, &weights.attention_norm, spec.norm_epsilon, forms);
-    backend.matmul(tokens, &[(query, Activations::Query), (key, Activations::Key), (value, Activations::Value)]);
+    backend.matmul(
+        tokens,
+        &[(query, Activations::Query), (key, Activations::Key), (value, Activations::Value)],
+        &[attention_output],
+    );
     let norms = weights.query_key_norm.as_ref().map(|[query, key]| [&query[..], &key[..]]);
     backend.rotate_and_cache(index, &layer.attention, norms, spec.norm_epsilon);
     backend.attend(index, &layer.attention, Forms::of(&[attention_output]));
-    backend.matmul(tokens, &[(attention_output, Activations::Output)]);
+    backend.matmul(tokens, &[(attention_output, Activations::Output)], &[&weights.gate, &weights.up]);
 }
 
-/// The gated feed-forward network, and the norm before it, which first adds attention's output.
-fn feed_forward(backend: &impl Backend, spec: &Spec, layer: &Layer, weights: &LayerWeights) {
+/// The gated feed-forward network, and the norm before it, which first adds attention's output. `next` are the matrices
+/// behind it.
+fn feed_forward(backend: &impl Backend, spec: &Spec, layer: &Layer, weights: &LayerWeights, next: &[&Linear]) {
     let LayerWeights { gate, up, down, .. } = weights;
     let addition = Addition { post_norm: weights.attention_post_norm.as_deref(), scale: spec.residual_scale };
     let tokens = backend.tokens();
     backend.norm(0..tokens, Some(addition), &weights.ffn_norm, spec.norm_epsilon, Forms::of(&[gate, up]));
-    backend.matmul(tokens, &[(gate, Activations::Gate), (up, Activations::Up)]);
+    backend.matmul(tokens, &[(gate, Activations::Gate), (up, Activations::Up)], &[down]);
     backend.gate(layer.gate, layer.hidden, Forms::of(&[down]));
-    backend.matmul(tokens, &[(down, Activations::Output)]);
+    backend.matmul(tokens, &[(down, Activations::Output)], next);
 }

@@ -3,17 +3,16 @@
 //! The rows that follow are prefetched in the order in which they lie in memory. That order matters: asking for lines of
 //! two rows in turns is half as fast.
 
+use super::Rows;
+use super::rows::{AHEAD, Ahead};
 use crate::bytes::Tile;
 use crate::quant::Float;
 use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
 
-/// Distance of the prefetch in bytes.
-const AHEAD: usize = 32 << 10;
-
 /// The product with a matrix of floats.
 pub(super) struct Floats<'a, 'o, F, const N: usize, const W: usize> {
-    pub rows: &'a [u8],
+    pub rows: Rows<'a>,
     pub k: usize,
     pub x: &'a [f32],
     pub out: &'a mut Tile<'o, f32>,
@@ -56,9 +55,10 @@ impl<F: Float<N, W>, const N: usize, const W: usize> Floats<'_, '_, F, N, W> {
             // Beyond the last row it is repeated, and what comes of it left out.
             let mut rows: [&[u8]; R] = [&[]; R];
             for (r, row) in rows.iter_mut().enumerate() {
-                *row = &self.rows[(first + r).min(last) * bytes..][..bytes];
+                *row = &self.rows.bytes[(first + r).min(last) * bytes..][..bytes];
             }
-            let sums = dots::<S, F, N, W, R, C>(s, rows, x);
+            let ahead = Ahead::new(self.rows, AHEAD.max(R * bytes) + first * bytes);
+            let sums = dots::<S, F, N, W, R, C>(s, rows, x, ahead);
             for (i, sums) in sums.iter().enumerate() {
                 let out = &mut self.out.row(c + i)[first..];
                 for (out, sum) in out.iter_mut().zip(sums) {
@@ -75,6 +75,7 @@ fn dots<S: Simd, F: Float<N, W>, const N: usize, const W: usize, const R: usize,
     s: S,
     rows: [&[u8]; R],
     x: [&[f32]; C],
+    ahead: Ahead<'_>,
 ) -> [[f32; R]; C] {
     let mut sums = [[s.splat_float(0.0); R]; C];
     let whole = x[0].len() / 16;
@@ -86,11 +87,8 @@ fn dots<S: Simd, F: Float<N, W>, const N: usize, const W: usize, const R: usize,
     for (column, x) in columns.iter_mut().zip(x) {
         *column = &x.as_chunks().0[..whole];
     }
-    let ahead = AHEAD.max(R * rows[0].len());
     for i in 0..whole {
-        for line in (0..R * W).step_by(64) {
-            s.prefetch(rows[0], ahead + R * W * i + line);
-        }
+        ahead.prefetch(s, R * W * i, R * W);
         let mut w = [s.splat_float(0.0); R];
         for (w, vectors) in w.iter_mut().zip(vectors) {
             *w = F::floats(s, &vectors[i]);

@@ -31,16 +31,25 @@ use core::ops::Range;
 /// From this many columns on, rows are unpacked to a panel.
 const PANEL_COLUMNS: usize = 4;
 
+/// Rows of a matrix, as they are in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Whole rows.
+    pub bytes: &'a [u8],
+    /// What is read after them: it is fetched ahead, where that pays.
+    pub after: &'a [u8],
+}
+
 /// Multiplies the rows of a matrix with columns of activations: `out.row(c)[r]` becomes the dot product of row `r` and
 /// column `c`.
 ///
-/// `rows` is `out.width()` whole rows of type `kind`, each of `columns.k` elements; `out` has `columns.n` rows.
+/// `rows` is `out.width()` rows of type `kind`, each of `columns.k` elements; `out` has `columns.n` rows.
 ///
 /// # Panics
 /// Where the sizes do not fit together, or the activations do not have the form that `kind` takes.
-pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: &[u8], columns: &Columns<'_>, out: &mut Tile<'_, f32>) {
+pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: Rows<'_>, columns: &Columns<'_>, out: &mut Tile<'_, f32>) {
     let row_bytes = kind.row_bytes(columns.k).expect("a row is whole blocks");
-    assert_eq!(Some(rows.len()), row_bytes.checked_mul(out.width()), "bytes of {} rows", out.width());
+    assert_eq!(Some(rows.bytes.len()), row_bytes.checked_mul(out.width()), "bytes of {} rows", out.width());
     assert_eq!(columns.n, out.rows(), "columns");
     assert_eq!(columns.activation(), kind.activation(), "activations for {}", kind.name());
     columns.check();
@@ -56,7 +65,7 @@ pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: &[u8], columns: &Columns<'_
 
 struct Product<'a, 'o, S> {
     s: S,
-    rows: &'a [u8],
+    rows: Rows<'a>,
     columns: &'a Columns<'a>,
     out: &'a mut Tile<'o, f32>,
 }
@@ -88,9 +97,9 @@ impl<S: Simd> Product<'_, '_, S> {
     {
         let (rows, out, format) = (self.rows, self.out, PhantomData::<F>);
         if x.n < PANEL_COLUMNS {
-            self.s.run(rows::Rows { rows, x, out, format })
+            self.s.run(rows::Streams { rows, x, out, format })
         } else {
-            self.s.run(panels::Panels { rows, x, out, format })
+            self.s.run(panels::Panels { rows: rows.bytes, x, out, format })
         }
     }
 }

@@ -6,7 +6,7 @@
 //! 16 rows are 16 streams, which a processor's own prefetch follows badly. So each step asks for as many bytes as it reads,
 //! in the order of the file, to come to the second-level cache: memory sees one stream.
 
-use super::{Format, Quantized, sixteen_rows};
+use super::{Format, Quantized, Rows, sixteen_rows};
 use crate::bytes::Tile;
 use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
@@ -17,8 +17,8 @@ const ROWS: usize = 16;
 pub(super) const AHEAD: usize = 32 << 10;
 
 /// The product with a matrix of blocks.
-pub(super) struct Rows<'a, 'o, F, const LEN: usize, const SUMS: usize, const N: usize> {
-    pub rows: &'a [u8],
+pub(super) struct Streams<'a, 'o, F, const LEN: usize, const SUMS: usize, const N: usize> {
+    pub rows: Rows<'a>,
     pub x: Quantized<'a, LEN, SUMS>,
     pub out: &'a mut Tile<'o, f32>,
     pub format: PhantomData<F>,
@@ -32,24 +32,34 @@ pub(super) struct Block<'a, const LEN: usize, const SUMS: usize> {
     pub sums: &'a [i16; SUMS],
 }
 
-/// What is prefetched while a block of 16 rows is in work.
+/// What is prefetched while some bytes of a matrix are in work.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
-    rows: &'a [u8],
+    bytes: &'a [u8],
     start: usize,
 }
 
-impl Ahead<'_> {
-    /// To be called for bytes `from..from + len` of the blocks, a little at a time: too many requests at once would hold up all else.
+impl<'a> Ahead<'a> {
+    /// From byte `start` of `rows`, which may be beyond their end.
+    #[inline(always)]
+    pub fn new(rows: Rows<'a>, start: usize) -> Self {
+        match start.checked_sub(rows.bytes.len()) {
+            Some(start) if start < rows.after.len() => Self { bytes: rows.after, start },
+            _ => Self { bytes: rows.bytes, start },
+        }
+    }
+
+    /// To be called for bytes `from..from + len` of those in work, a little at a time: too many requests at once would hold up
+    /// all else.
     #[inline(always)]
     pub fn prefetch<S: Simd>(self, s: S, from: usize, len: usize) {
         for line in 0..len.div_ceil(64) {
-            s.prefetch(self.rows, self.start + from + 64 * line);
+            s.prefetch(self.bytes, self.start + from + 64 * line);
         }
     }
 }
 
-impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for Rows<'_, '_, F, LEN, SUMS, N>
+impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for Streams<'_, '_, F, LEN, SUMS, N>
 where
     F: Format<LEN, SUMS, N>,
 {
@@ -65,7 +75,7 @@ where
     }
 }
 
-impl<F, const LEN: usize, const SUMS: usize, const N: usize> Rows<'_, '_, F, LEN, SUMS, N>
+impl<F, const LEN: usize, const SUMS: usize, const N: usize> Streams<'_, '_, F, LEN, SUMS, N>
 where
     F: Format<LEN, SUMS, N>,
 {
@@ -76,10 +86,10 @@ where
         let x = self.x.columns::<C>(0, 0, blocks);
         let ahead = AHEAD.max(ROWS * blocks * N);
         for first in (0..self.out.width()).step_by(ROWS) {
-            let rows = sixteen_rows::<N>(self.rows, blocks, first, 0..blocks);
+            let rows = sixteen_rows::<N>(self.rows.bytes, blocks, first, 0..blocks);
             let mut y = [s.splat_float(0.0); C];
             for b in 0..blocks {
-                let ahead = Ahead { rows: self.rows, start: ahead + (first * blocks + ROWS * b) * N };
+                let ahead = Ahead::new(self.rows, ahead + (first * blocks + ROWS * b) * N);
                 let mut sixteen = [&rows[0][b]; ROWS];
                 for (block, row) in sixteen.iter_mut().zip(rows) {
                     *block = &row[b];

@@ -16,7 +16,8 @@ impl Kernel for Product<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        matmul(s, self.kind, self.rows, &self.columns, &mut self.out);
+        let rows = Rows { bytes: self.rows, after: &[] };
+        matmul(s, self.kind, rows, &self.columns, &mut self.out);
     }
 }
 
