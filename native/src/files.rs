@@ -3,9 +3,14 @@
 //! A model is mapped, never read: its pages come from the file when they are first used and belong to the system's
 //! cache, so a model opens at once, several processes share it, and it costs no memory of its own.
 //!
-//! The system gets no advice about the mapping. Weights are read nearly in the order of the file, and its own readahead
-//! then keeps a disk busy: measured with a cold cache and with a model larger than its memory, MADV_SEQUENTIAL was up to
-//! twice as slow, MADV_WILLNEED for the layer ahead four times (it reads in small pages), and none was faster.
+//! Linux is advised to take huge pages, of 2 MB instead of 4 kB: weights are then read up to half as fast again (25 GB/s
+//! instead of 17 on the development machine), because the processor looks up fewer addresses. File systems that can (ext4
+//! since Linux 6.16) fill the cache with them as the model is read from the disk; what is in the cache already stays as it
+//! is, which is why a finished download leaves the cache ([`leave_cache`]).
+//!
+//! The system gets no other advice. Weights are read nearly in the order of the file, and its own readahead then keeps a
+//! disk busy: measured with a cold cache and with a model larger than its memory, MADV_SEQUENTIAL was up to twice as
+//! slow, MADV_WILLNEED for the layer ahead four times (it reads in small pages), and none was faster.
 
 #![allow(unsafe_code)]
 
@@ -40,7 +45,21 @@ fn map(path: &Path) -> Result<Mmap> {
     // do the same. One that cuts the file short regardless ends this process with a bus error when it touches a page
     // that is gone (Windows refuses the cut); one that overwrites it changes the model's answers. The engine checks
     // header lengths and copies what it decodes, so neither leads to an access outside the mapping.
-    unsafe { MmapOptions::new().map(&file) }.map_err(|cause| Error::io(format!("map {}", path.display()), cause))
+    let map = unsafe { MmapOptions::new().map(&file) };
+    let map = map.map_err(|cause| Error::io(format!("map {}", path.display()), cause))?;
+    // A system without huge pages refuses, and all works as well without.
+    #[cfg(target_os = "linux")]
+    map.advise(memmap2::Advice::HugePage).ok();
+    Ok(map)
+}
+
+/// Lets the system's cache forget a file that is written and synchronized, so that it is read anew, in huge pages, when it
+/// is mapped. Elsewhere than on Linux nothing happens.
+pub fn leave_cache(file: &File) {
+    #[cfg(target_os = "linux")]
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use super::names::hex;
 use crate::error::{Error, Result};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -102,6 +103,7 @@ impl Part {
     pub fn land(self) -> Result<()> {
         self.file.sync_all().map_err(|cause| self.failed("write", cause))?;
         let Part { target, file, .. } = self;
+        files::leave_cache(&file);
         drop(file);
         fs::rename(with_suffix(&target, ".part"), &target)
             .and_then(|()| sync_folder(&target))
