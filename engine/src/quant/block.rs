@@ -94,10 +94,10 @@ pub(crate) trait Block32<const N: usize> {
         f16_each(s, blocks, 0)
     }
 
-    /// The scales and minima of 16 blocks, where there are any.
+    /// The scales and minima of 16 blocks; zeros where there are no minima.
     #[inline(always)]
     fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
-        f16_pair_each(s, blocks, 0)
+        if Self::MIN { f16_pair_each(s, blocks, 0) } else { [Self::scale_each(s, blocks), s.splat_float(0.0)] }
     }
 }
 
@@ -147,10 +147,14 @@ pub(crate) trait Block256<const N: usize> {
         f16_each(s, blocks, Self::SCALE)
     }
 
-    /// The scales and those of the minima of 16 blocks, where there are any.
+    /// The scales and those of the minima of 16 blocks; zeros where there are no minima.
     #[inline(always)]
     fn scale_min_each<S: Simd>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
-        f16_pair_each(s, blocks, Self::SCALE)
+        if Self::MIN {
+            f16_pair_each(s, blocks, Self::SCALE)
+        } else {
+            [Self::scale_each(s, blocks), s.splat_float(0.0)]
+        }
     }
 }
 

@@ -385,11 +385,6 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn add_ints(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-        both!(I => _mm256_add_epi32(a[I], b[I]))
-    }
-
-    #[inline(always)]
     fn sub_ints(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         both!(I => _mm256_sub_epi32(a[I], b[I]))
     }

@@ -329,11 +329,6 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn add_ints(self, a: __m512i, b: __m512i) -> __m512i {
-        avx512!(_mm512_add_epi32(a, b))
-    }
-
-    #[inline(always)]
     fn sub_ints(self, a: __m512i, b: __m512i) -> __m512i {
         avx512!(_mm512_sub_epi32(a, b))
     }

@@ -334,9 +334,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `sum` plus the dot product of each lane's pairs of `i16`, none of which is -32768; the results must fit.
     fn add_pairs(self, sum: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
 
-    /// Wrapping sum.
-    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-
     /// Wrapping difference.
     fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
 

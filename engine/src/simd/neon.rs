@@ -371,11 +371,6 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
-    fn add_ints(self, a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int32x4_t; 4] {
-        each!(I => vaddq_s32(a[I], b[I]))
-    }
-
-    #[inline(always)]
     fn sub_ints(self, a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int32x4_t; 4] {
         each!(I => vsubq_s32(a[I], b[I]))
     }

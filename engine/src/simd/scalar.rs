@@ -229,11 +229,6 @@ impl Simd for Scalar {
     }
 
     #[inline(never)]
-    fn add_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
-        from_fn(|i| a[i].wrapping_add(b[i]))
-    }
-
-    #[inline(never)]
     fn sub_ints(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
         from_fn(|i| a[i].wrapping_sub(b[i]))
     }

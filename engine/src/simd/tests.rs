@@ -164,7 +164,6 @@ fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("splat_int", s.splat_int(i.ints[3])),
         ("splat_pair", s.splat_pair(&pairs[0])),
         ("add_pairs", s.add_pairs(small, s.splat_pair(&pairs[0]), s.splat_pair(&pairs[1]))),
-        ("add_ints", s.add_ints(a, b)),
         ("sub_ints", s.sub_ints(a, b)),
         ("mul_int", s.mul_int(a, i.ints[1])),
         ("sum_quads", s.sum_quads([a, b, small, s.splat_int(3)])),

@@ -379,7 +379,7 @@ pub struct Bench {
     /// Instruction sets [default: the best this processor has; of --peaks: all that it has]
     #[arg(long, value_name = "LEVEL,…", value_delimiter = ',')]
     pub isa: Vec<Level>,
-    /// Types of the keys and values that are kept: f16, f32
+    /// Types of the keys and values that are kept: f16, f32, q8_0
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',', default_value = "f16", value_parser = parse::kv_type)]
     pub kv: Vec<KvType>,
     /// How often to repeat each test

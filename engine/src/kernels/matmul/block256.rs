@@ -40,7 +40,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             true => row_minima::<S, F, N, C>(s, rows, x),
             false => [s.splat_int(0); C],
         };
-        let [scale, min] = scale_min::<S, F, N>(s, rows);
+        let [scale, min] = F::scale_min_each(s, rows);
         let mut terms = [scale; C];
         for (((terms, x), sums), minima) in terms.iter_mut().zip(x).zip(sums).zip(minima) {
             let inner = match F::MIN {
@@ -61,7 +61,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             unpack_part::<S, F, N, 2>(s, &blocks, &mut to.codes);
             unpack_part::<S, F, N, 3>(s, &blocks, &mut to.codes);
             unpack_scales::<S, F, N>(s, &blocks, to);
-            let [scale, min] = scale_min::<S, F, N>(s, &blocks);
+            let [scale, min] = F::scale_min_each(s, &blocks);
             s.store_floats(scale, &mut to.scale);
             s.store_floats(min, &mut to.min);
         }
@@ -231,12 +231,6 @@ fn row_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
         *sums = s.sum_halves(halves);
     }
     sums
-}
-
-/// Scales and those of the minima of 16 blocks; zeros where there are no minima.
-#[inline(always)]
-fn scale_min<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
-    if F::MIN { F::scale_min_each(s, blocks) } else { [F::scale_each(s, blocks), s.splat_float(0.0)] }
 }
 
 #[inline(always)]

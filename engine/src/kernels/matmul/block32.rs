@@ -30,7 +30,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         ahead: Ahead<'_>,
     ) -> [S::Floats; C] {
         let sums = code_sums::<S, F, N, C>(s, rows, x, ahead);
-        let [scale, min] = scale_min::<S, F, N>(s, rows);
+        let [scale, min] = F::scale_min_each(s, rows);
         let mut terms = [scale; C];
         for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
             let mut inner = s.mul(scale, s.to_floats(sums));
@@ -62,7 +62,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
                 }
             }
             for (b, to) in to.iter_mut().enumerate() {
-                let [scale, min] = scale_min::<S, F, N>(s, &rows.map(|row| &row[4 * four + b]));
+                let [scale, min] = F::scale_min_each(s, &rows.map(|row| &row[4 * four + b]));
                 s.store_floats(scale, &mut to[r].scale);
                 s.store_floats(min, &mut to[r].min);
             }
@@ -150,12 +150,6 @@ fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
         *sums = s.sum_quads(fours);
     }
     sums
-}
-
-/// Scales and minima of 16 blocks; zeros where there are no minima.
-#[inline(always)]
-fn scale_min<S: Simd, F: Block32<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16]) -> [S::Floats; 2] {
-    if F::MIN { F::scale_min_each(s, blocks) } else { [F::scale_each(s, blocks), s.splat_float(0.0)] }
 }
 
 impl Codes {
