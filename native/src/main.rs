@@ -13,6 +13,8 @@ mod cores;
 mod error;
 mod files;
 mod generate;
+#[cfg(all(target_os = "linux", not(test)))]
+mod huge_pages;
 mod interrupt;
 mod load;
 mod memory;
@@ -27,6 +29,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
+
+#[cfg(all(target_os = "linux", not(test)))]
+#[global_allocator]
+static ALLOCATOR: huge_pages::HugePages = huge_pages::HugePages;
 
 #[cfg(test)]
 #[global_allocator]

@@ -273,14 +273,14 @@ impl Cpu<'_> {
         });
     }
 
-    /// A chunk of work for each KV head and span; the spans are put together when the operand is made.
+    /// A chunk of work for each span and KV head; the spans are put together when the operand is made.
     fn attend_spans(&self, cache: &impl LayerKv, attention: &Attention, spans: Range<usize>, forms: Forms) {
         let Attention { heads, kv_heads, value_length, .. } = *attention;
         let (tokens, length) = (self.tokens.len(), heads * value_length);
         let part = PartialSums::len(tokens * heads / kv_heads, value_length);
         let cut = Cut::pieces(kv_heads * spans.len() * part, part);
         self.team.each(kv_heads * spans.len(), |claim| {
-            let (kv_head, span) = (claim.index() / spans.len(), spans.start + claim.index() % spans.len());
+            let (kv_head, span) = (claim.index() % kv_heads, spans.start + claim.index() / kv_heads);
             let mut numbers = self.state.partial.write(claim, cut);
             self.level.run(Attend {
                 attention,
@@ -339,11 +339,8 @@ impl Turning<'_> {
         let count = self.cpu.tokens.len();
         let capacity = cache.capacity(self.attention);
         let written = self.cpu.position / CHUNK..(self.cpu.position + count).div_ceil(CHUNK);
-        let (first, last) = (written.start % capacity, (written.end - 1) % capacity);
-        // Where the ring begins anew within the batch, slots that are not written are passed over.
-        let slots = if first <= last && written.len() <= capacity { first..last + 1 } else { 0..capacity };
-        let chunks = Chunks { attention: self.attention, capacity, slots, first: count };
-        self.cpu.team.each(count + self.attention.kv_heads * chunks.slots.len(), |claim| {
+        let chunks = Chunks::new(self.attention, capacity, &written, count);
+        self.cpu.team.each(count + chunks.len(), |claim| {
             if claim.index() < count {
                 return self.turn_queries(claim, cache);
             }

@@ -1,6 +1,6 @@
 //! The KV cache: for each layer, the keys and values of all positions that a token may still see.
 //!
-//! Positions are kept in chunks of 64, those of each KV head behind one another. A layer with a window keeps a ring of
+//! Positions are kept in chunks of 64, in slots that are grouped as [`Slots`] says. A layer with a window keeps a ring of
 //! chunks, as many as a batch and the window before it may touch: chunk `c` of the context has slot `c` modulo their
 //! count. So what is still to be seen is never written over, but what was dropped by rewinding may be:
 //! [`oldest`] says how far back a session can go.
@@ -11,7 +11,8 @@ use core::ops::Range;
 use super::state::Limits;
 use crate::bytes::{Claim, Crew, Cut, Element, OutOfMemory, Shared, Tile};
 use crate::kernels::attention::{
-    CHUNK, Cached, CachedQ8, Chunk, ChunkMut, ChunkQ8, Head, KvElement, QuantizedQueries, quantize_query,
+    CHUNK, Cached, CachedQ8, Chunk, ChunkMut, ChunkQ8, Head, KvElement, QuantizedQueries, Slots, group_of,
+    quantize_query, whole_groups,
 };
 use crate::kernels::float::LANES;
 use crate::simd::{Kernel, Level, Simd};
@@ -61,13 +62,13 @@ pub(super) enum KvCache {
     Q8 { layers: Vec<Q8>, queries: Queries },
 }
 
-/// A layer's keys and values: KV heads × slots, as [`Cached`] describes them.
+/// A layer's keys and values: groups × KV heads × slots, as [`Cached`] describes them.
 pub(super) struct Plain<E: Element> {
     keys: Shared<E>,
     values: Shared<E>,
 }
 
-/// A layer's keys and values: KV heads × slots, as [`CachedQ8`] describes them.
+/// A layer's keys and values: groups × KV heads × slots, as [`CachedQ8`] describes them.
 pub(super) struct Q8 {
     key_codes: Shared<i8>,
     key_scales: Shared<u16>,
@@ -82,29 +83,58 @@ pub(super) struct Queries {
     sums: Shared<i16>,
 }
 
-/// The chunks that an operation writes: one for each of its claims from `first` on, in the order KV heads × `slots`.
+/// The chunks that an operation writes: one for each of its claims from `first` on, in the order groups × KV heads × slots.
 pub(super) struct Chunks<'a> {
     pub attention: &'a Attention,
     /// All slots of the layer.
-    pub capacity: usize,
-    /// Those that are written.
-    pub slots: Range<usize>,
+    capacity: usize,
+    /// The groups of slots that are written.
+    groups: Range<usize>,
+    /// Of each group, the slots that are.
+    slots: Range<usize>,
     /// Claims before the first of them.
-    pub first: usize,
+    first: usize,
 }
 
-impl Chunks<'_> {
+impl<'a> Chunks<'a> {
+    /// Those that make up chunks `written` of the context, and perhaps some more.
+    pub fn new(attention: &'a Attention, capacity: usize, written: &Range<usize>, first: usize) -> Self {
+        let group = group_of(capacity);
+        let [start, last] = [written.start, written.end - 1].map(|chunk| chunk % capacity);
+        // Where the ring begins anew within the batch, or a group ends, slots that are not written are among them.
+        let groups = match written.len() <= capacity && start <= last {
+            true => start / group..last / group + 1,
+            false => 0..capacity / group,
+        };
+        let slots = if groups.len() == 1 { start % group..last % group + 1 } else { 0..group };
+        Self { attention, capacity, groups, slots, first }
+    }
+
+    /// How many claims have one.
+    pub fn len(&self) -> usize {
+        self.groups.len() * self.attention.kv_heads * self.slots.len()
+    }
+
     /// The KV head and the slot of a claim.
     pub fn claimed(&self, claim: &Claim) -> (usize, usize) {
-        let index = claim.index() - self.first;
-        (index / self.slots.len(), self.slots.start + index % self.slots.len())
+        let (index, kv_heads) = (claim.index() - self.first, self.attention.kv_heads);
+        let (row, slot) = (index / self.slots.len(), self.slots.start + index % self.slots.len());
+        (row % kv_heads, (self.groups.start + row / kv_heads) * group_of(self.capacity) + slot)
     }
 
     /// The claimed part of a buffer that has so many numbers for each chunk.
     fn part<'c, E: Element>(&self, claim: &'c Claim, buffer: &'c Shared<E>, len: usize) -> Tile<'c, E> {
-        let (rows, stride) = (self.attention.kv_heads, self.capacity * len);
+        let (Range { start: top, end: bottom }, kv_heads) = (self.groups.clone(), self.attention.kv_heads);
         let (start, end) = (self.slots.start * len, self.slots.end * len);
-        buffer.write(claim, Cut { rows, stride, start, end, block: 1, width: len, first: self.first })
+        let cut = Cut {
+            top: top * kv_heads,
+            start,
+            end,
+            block: 1,
+            first: self.first,
+            ..Cut::columns(bottom * kv_heads, group_of(self.capacity) * len, len)
+        };
+        buffer.write(claim, cut)
     }
 }
 
@@ -163,8 +193,9 @@ impl<E: KvElement> LayerKv for Plain<E> {
             queries: queries.read(claim),
             key_length,
             value_length,
-            keys: nth(self.keys.read(claim), kv_heads, kv_head),
-            values: nth(self.values.read(claim), kv_heads, kv_head),
+            slots: Slots { kv_head, kv_heads },
+            keys: self.keys.read(claim),
+            values: self.values.read(claim),
         }
     }
 }
@@ -220,18 +251,13 @@ impl LayerKv for Q8Layer<'_> {
             queries: QuantizedQueries { codes: codes.read(claim), scales: scales.read(claim), sums: sums.read(claim) },
             key_length,
             value_length,
-            key_codes: nth(key_codes.read(claim), kv_heads, kv_head),
-            key_scales: nth(key_scales.read(claim), kv_heads, kv_head),
-            value_codes: nth(value_codes.read(claim), kv_heads, kv_head),
-            value_scales: nth(value_scales.read(claim), kv_heads, kv_head),
+            slots: Slots { kv_head, kv_heads },
+            key_codes: key_codes.read(claim),
+            key_scales: key_scales.read(claim),
+            value_codes: value_codes.read(claim),
+            value_scales: value_scales.read(claim),
         }
     }
-}
-
-/// Part `index` of `count` equal parts.
-fn nth<T>(all: &[T], count: usize, index: usize) -> &[T] {
-    let len = all.len() / count;
-    &all[index * len..][..len]
 }
 
 struct QuantizeQueries<'a> {
@@ -271,7 +297,7 @@ fn slots(attention: &Attention, limits: Limits) -> usize {
     let all = limits.context.div_ceil(CHUNK);
     // What the first token of a batch sees may begin at the end of a chunk, and the batch end at the start of one.
     let ring = |window: usize| window.saturating_add(limits.batch).div_ceil(CHUNK) + 1;
-    attention.window.map_or(all, |window| all.min(ring(window)))
+    whole_groups(attention.window.map_or(all, |window| all.min(ring(window))))
 }
 
 impl KvCache {

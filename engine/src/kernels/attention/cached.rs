@@ -1,9 +1,10 @@
 //! The keys and values of one KV head, as they lie in the cache.
 
-use super::outer::{Outer, Tiles, tiles, vectors};
-use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES};
+use super::outer::{Outer, Tiles, Vectors, tiles, vectors};
+use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES, SPAN};
 use crate::bytes::Element;
 use crate::simd::{Kernel, Simd};
+use core::ops::Range;
 
 /// A number that the KV cache stores as it is.
 pub trait KvElement: Element {
@@ -61,8 +62,10 @@ impl KvElement for u16 {
 
 /// What attention asks of the keys and values of one KV head.
 pub trait Head: Copy {
-    /// How values are stored.
-    type Value: KvElement;
+    /// Values as they are stored.
+    type Stored<'p>: Vectors
+    where
+        Self: 'p;
 
     /// Sets `scores`, from `at` on, to the products of some query vectors of the batch with the keys of a chunk.
     fn scores<S: Simd>(
@@ -83,24 +86,61 @@ pub trait Head: Copy {
         block: usize,
         rows: usize,
         panel: &'p mut Panel,
-    ) -> Source<'p, Self::Value>
+    ) -> Source<'p, Self::Stored<'p>>
     where
         Self: 'p;
 }
 
 /// Numbers of a chunk, widened.
 #[repr(align(64))]
-pub struct Panel([[f32; BLOCK]; CHUNK]);
+pub struct Panel {
+    numbers: [[f32; BLOCK]; CHUNK],
+    /// Scales of a block of values: those of 32 elements, for each position.
+    scales: [[f32; CHUNK]; BLOCK / QUANT],
+}
 
 impl Panel {
     /// Nothing yet.
-    pub(super) const EMPTY: Self = Self([[0.0; BLOCK]; CHUNK]);
+    pub(super) const EMPTY: Self = Self { numbers: [[0.0; BLOCK]; CHUNK], scales: [[0.0; CHUNK]; BLOCK / QUANT] };
+}
+
+/// Where the chunks of one KV head are in a layer's ring. Its slots are grouped, as many as a span has chunks to a group
+/// (or all, where there are fewer), and each group has the chunks of one KV head behind those of another. So a span of a
+/// head is one piece of memory, and memory is taken as the context grows.
+#[derive(Clone, Copy)]
+pub struct Slots {
+    /// The KV head.
+    pub kv_head: usize,
+    /// How many there are.
+    pub kv_heads: usize,
+}
+
+impl Slots {
+    /// What the ring holds of chunk `chunk` of the context, `len` numbers.
+    #[inline(always)]
+    fn chunk<T>(self, ring: &[T], len: usize, chunk: usize) -> &[T] {
+        let capacity = ring.len() / (len * self.kv_heads);
+        let (slot, group) = (chunk % capacity, group_of(capacity));
+        let index = (slot / group * self.kv_heads + self.kv_head) * group + slot % group;
+        &ring[index * len..][..len]
+    }
+}
+
+/// Slots in a group, of a ring of so many.
+#[inline(always)]
+pub fn group_of(capacity: usize) -> usize {
+    capacity.min(SPAN / CHUNK)
+}
+
+/// The number of slots in a ring of whole groups that has at least so many.
+pub fn whole_groups(slots: usize) -> usize {
+    slots.next_multiple_of(group_of(slots))
 }
 
 /// Where the numbers of a chunk are to be had.
-pub enum Source<'a, E> {
+pub enum Source<'a, V> {
     /// In the cache.
-    Stored(&'a [[E; BLOCK]]),
+    Stored(V),
     /// In a panel.
     Widened(&'a [[f32; BLOCK]]),
 }
@@ -129,14 +169,19 @@ pub struct Cached<'a, E> {
     pub key_length: usize,
     /// Length of a value.
     pub value_length: usize,
-    /// The chunks of keys. Chunk `c` of the context is number `c` modulo their count.
+    /// Which of the layer's chunks these are.
+    pub slots: Slots,
+    /// The chunks of keys of all KV heads.
     pub keys: &'a [E],
     /// The chunks of values.
     pub values: &'a [E],
 }
 
 impl<E: KvElement> Head for Cached<'_, E> {
-    type Value = E;
+    type Stored<'p>
+        = &'p [[E; BLOCK]]
+    where
+        Self: 'p;
 
     #[inline(always)]
     fn scores<S: Simd>(
@@ -148,7 +193,7 @@ impl<E: KvElement> Head for Cached<'_, E> {
         at: usize,
         panel: &mut Panel,
     ) {
-        let keys = nth(self.keys, self.key_length * CHUNK, chunk).as_chunks::<CHUNK>().0;
+        let keys = self.slots.chunk(self.keys, self.key_length * CHUNK, chunk).as_chunks::<CHUNK>().0;
         let rows = 0..queries.len();
         if queries.len() <= FEW_ROWS {
             return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, first: 0 });
@@ -160,8 +205,8 @@ impl<E: KvElement> Head for Cached<'_, E> {
                     tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first });
                 }
                 None => {
-                    widen(s, keys, panel);
-                    let keys = &panel.0[..keys.len()];
+                    widen(s, keys, &mut panel.numbers);
+                    let keys = &panel.numbers[..keys.len()];
                     tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first });
                 }
             }
@@ -169,39 +214,40 @@ impl<E: KvElement> Head for Cached<'_, E> {
     }
 
     #[inline(always)]
-    fn values<'p, S: Simd>(self, s: S, chunk: usize, block: usize, rows: usize, panel: &'p mut Panel) -> Source<'p, E>
+    fn values<'p, S: Simd>(
+        self,
+        s: S,
+        chunk: usize,
+        block: usize,
+        rows: usize,
+        panel: &'p mut Panel,
+    ) -> Source<'p, &'p [[E; BLOCK]]>
     where
         Self: 'p,
     {
         let length = padded(self.value_length);
         let (width, start) = (block_width(length, block), block * BLOCK * CHUNK);
-        let values = &nth(self.values, length * CHUNK, chunk)[start..][..width * CHUNK];
+        let values = &self.slots.chunk(self.values, length * CHUNK, chunk)[start..][..width * CHUNK];
         if width < BLOCK {
-            for (values, to) in values.chunks_exact(width).zip(&mut panel.0) {
+            for (values, to) in values.chunks_exact(width).zip(&mut panel.numbers) {
                 for (values, to) in values.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
                     s.store_floats(E::lanes(s, values), to);
                 }
             }
-            return Source::Widened(&panel.0);
+            return Source::Widened(&panel.numbers);
         }
         let values = values.as_chunks::<BLOCK>().0;
         if rows <= FEW_ROWS || E::as_floats(values).is_some() {
             return Source::Stored(values);
         }
-        widen(s, values, panel);
-        Source::Widened(&panel.0)
+        widen(s, values, &mut panel.numbers);
+        Source::Widened(&panel.numbers)
     }
 }
 
-/// Chunk `chunk` of a ring of chunks.
 #[inline(always)]
-fn nth<T>(chunks: &[T], len: usize, chunk: usize) -> &[T] {
-    &chunks[chunk % (chunks.len() / len) * len..][..len]
-}
-
-#[inline(always)]
-fn widen<S: Simd, E: KvElement>(s: S, from: &[[E; BLOCK]], panel: &mut Panel) {
-    for (from, to) in from.as_flattened().as_chunks().0.iter().zip(panel.0.as_flattened_mut().as_chunks_mut().0) {
+fn widen<S: Simd, E: KvElement>(s: S, from: &[[E; BLOCK]], to: &mut [[f32; BLOCK]]) {
+    for (from, to) in from.as_flattened().as_chunks().0.iter().zip(to.as_flattened_mut().as_chunks_mut().0) {
         s.store_floats(E::lanes(s, from), to);
     }
 }
@@ -255,6 +301,8 @@ pub struct CachedQ8<'a> {
     pub key_length: usize,
     /// Length of a value.
     pub value_length: usize,
+    /// Which of the layer's chunks these are.
+    pub slots: Slots,
     /// The chunks of the keys' codes.
     pub key_codes: &'a [i8],
     /// The chunks of the keys' scales.
@@ -269,7 +317,10 @@ pub struct CachedQ8<'a> {
 type Fours = [[i8; 64]; CHUNK / LANES];
 
 impl Head for CachedQ8<'_> {
-    type Value = f32;
+    type Stored<'p>
+        = Coded<'p>
+    where
+        Self: 'p;
 
     #[inline(always)]
     fn scores<S: Simd>(
@@ -282,37 +333,80 @@ impl Head for CachedQ8<'_> {
         panel: &mut Panel,
     ) {
         let length = self.key_length.next_multiple_of(QUANT);
-        let codes = nth(self.key_codes, length * CHUNK, chunk).as_chunks::<64>().0.as_chunks().0;
-        let scales = nth(self.key_scales, length / QUANT * CHUNK, chunk).as_chunks::<CHUNK>().0;
+        let codes = self.slots.chunk(self.key_codes, length * CHUNK, chunk).as_chunks::<64>().0.as_chunks().0;
+        let scales = self.slots.chunk(self.key_scales, length / QUANT * CHUNK, chunk).as_chunks::<CHUNK>().0;
         let blocks = length / QUANT;
-        widen(s, scales, panel);
-        let scales = &panel.0[..blocks];
+        widen(s, scales, &mut panel.numbers);
+        let scales = &panel.numbers[..blocks];
         tiles(s, 0..queries.len(), &mut Dots { head: self, queries, scores, at, codes, scales });
     }
 
     #[inline(always)]
-    fn values<'p, S: Simd>(self, s: S, chunk: usize, block: usize, _: usize, panel: &'p mut Panel) -> Source<'p, f32>
+    fn values<'p, S: Simd>(
+        self,
+        s: S,
+        chunk: usize,
+        block: usize,
+        rows: usize,
+        panel: &'p mut Panel,
+    ) -> Source<'p, Coded<'p>>
     where
         Self: 'p,
     {
         let length = self.value_length.next_multiple_of(QUANT);
         let (width, start) = (block_width(length, block), block * BLOCK * CHUNK);
-        let codes = &nth(self.value_codes, length * CHUNK, chunk)[start..][..width * CHUNK];
-        let scales = nth(self.value_scales, length / QUANT * CHUNK, chunk).as_chunks::<CHUNK>().0;
-        for (half, halfs) in scales[block * BLOCK / QUANT..].iter().take(width / QUANT).enumerate() {
-            let mut scales = [0.0; CHUNK];
-            for (scales, halfs) in scales.as_chunks_mut().0.iter_mut().zip(halfs.as_chunks().0) {
-                s.store_floats(s.halfs(halfs), scales);
-            }
-            for ((codes, to), scale) in codes.chunks_exact(width).zip(&mut panel.0).zip(scales) {
-                let (codes, to) = (codes[half * QUANT..].as_chunks().0, to[half * QUANT..].as_chunks_mut().0);
-                let scale = s.splat_float(scale);
-                for (codes, to) in codes.iter().zip(to).take(QUANT / LANES) {
-                    s.store_floats(s.mul(s.code_floats(codes), scale), to);
+        let codes = &self.slots.chunk(self.value_codes, length * CHUNK, chunk)[start..][..width * CHUNK];
+        let halfs = self.slots.chunk(self.value_scales, length / QUANT * CHUNK, chunk).as_chunks().0;
+        widen(s, &halfs[block * BLOCK / QUANT..][..width / QUANT], &mut panel.scales);
+        let coded = Coded { codes, width, scales: &panel.scales, first: 0 };
+        if rows <= FEW_ROWS {
+            return Source::Stored(coded);
+        }
+        for (t, to) in panel.numbers.iter_mut().enumerate() {
+            for (block, to) in to.as_chunks_mut::<QUANT>().0.iter_mut().enumerate().take(width / QUANT) {
+                for (lanes, to) in coded.lanes::<S, 2>(s, t, 2 * block).into_iter().zip(to.as_chunks_mut().0) {
+                    s.store_floats(lanes, to);
                 }
             }
         }
-        Source::Widened(&panel.0)
+        Source::Widened(&panel.numbers)
+    }
+}
+
+/// Values of a block, as codes.
+#[derive(Clone, Copy)]
+pub struct Coded<'a> {
+    /// Positions x `width`.
+    codes: &'a [i8],
+    width: usize,
+    /// Scales of each 32 elements: one for each position of the chunk.
+    scales: &'a [[f32; CHUNK]; BLOCK / QUANT],
+    /// The first of the positions.
+    first: usize,
+}
+
+impl Vectors for Coded<'_> {
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.codes.len() / self.width
+    }
+
+    #[inline(always)]
+    fn rows(self, rows: Range<usize>) -> Self {
+        let codes = &self.codes[rows.start * self.width..rows.end * self.width];
+        Self { codes, first: self.first + rows.start, ..self }
+    }
+
+    #[inline(always)]
+    fn lanes<S: Simd, const V: usize>(self, s: S, t: usize, v: usize) -> [S::Floats; V] {
+        let codes: &[[i8; LANES]; V] =
+            self.codes[t * self.width..].as_chunks().0[v..].first_chunk().expect("V vectors");
+        let mut lanes = [s.splat_float(0.0); V];
+        for (i, (lanes, codes)) in lanes.iter_mut().zip(codes).enumerate() {
+            let scale = self.scales[(v + i) * LANES / QUANT][self.first + t];
+            *lanes = s.mul(s.code_floats(codes), s.splat_float(scale));
+        }
+        lanes
     }
 }
 

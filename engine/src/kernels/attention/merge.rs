@@ -74,7 +74,7 @@ pub struct Merge<'a> {
     pub tokens: usize,
     /// The spans that the batch sees.
     pub spans: Range<usize>,
-    /// KV heads × spans × tokens × query heads of a KV head.
+    /// Spans × KV heads × tokens × query heads of a KV head.
     pub partial: &'a [f32],
 }
 
@@ -107,7 +107,7 @@ impl Merge<'_> {
     fn part(&self, head: usize, span: usize) -> (&[f32], Total) {
         let Attention { heads, kv_heads, value_length, .. } = *self.attention;
         let group = heads / kv_heads;
-        let unit = head / group * self.spans.len() + span - self.spans.start;
+        let unit = (span - self.spans.start) * kv_heads + head / group;
         let row = (unit * self.tokens + self.token) * group + head % group;
         let (sums, rest) = self.partial[row * stride(value_length)..].split_at(value_length);
         (sums, Total { max: rest[0], sum: rest[1] })

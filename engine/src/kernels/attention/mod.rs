@@ -26,7 +26,7 @@ mod outer;
 #[cfg(test)]
 mod tests;
 
-pub use cached::{Cached, CachedQ8, Head, KvElement, QuantizedQueries};
+pub use cached::{Cached, CachedQ8, Head, KvElement, QuantizedQueries, Slots, group_of, whole_groups};
 pub use chunk::{Chunk, ChunkMut, ChunkQ8, quantize_query};
 pub use merge::{Merge, PartialSums};
 
@@ -39,7 +39,7 @@ use crate::simd::{Kernel, Simd};
 use crate::spec::Attention;
 use cached::{Panel, Source};
 use merge::Total;
-use outer::{Outer, Tiles, tiles};
+use outer::{Outer, Tiles, Vectors, tiles};
 
 /// Positions in a chunk of the cache, which is the unit of its layout.
 pub const CHUNK: usize = 64;
@@ -341,9 +341,9 @@ struct Weights<'a, const N: usize> {
 }
 
 /// Adds the weighted values of a chunk.
-struct Weighted<'a, E, const N: usize> {
+struct Weighted<'a, B, const N: usize> {
     weights: Weights<'a, N>,
-    values: &'a [[E; BLOCK]],
+    values: B,
     vectors: usize,
     sums: &'a mut [[f32; BLOCK]; N],
 }
@@ -356,7 +356,7 @@ impl<const N: usize> Weights<'_, N> {
     }
 }
 
-impl<E: KvElement, const N: usize> Weighted<'_, E, N> {
+impl<B: Vectors, const N: usize> Weighted<'_, B, N> {
     /// The values at `positions` of the chunk, for rows `first..first + R`.
     #[inline(always)]
     fn add<S: Simd, const R: usize>(&mut self, s: S, first: usize, positions: Range<usize>) {
@@ -368,11 +368,18 @@ impl<E: KvElement, const N: usize> Weighted<'_, E, N> {
             *weights = &scores[self.weights.at..][positions.clone()];
         }
         let sums = self.sums[first..].first_chunk_mut().expect("R rows");
-        s.run(Outer { a: weights, b: &self.values[positions], vectors: self.vectors, to: sums, at: 0, fresh: false });
+        s.run(Outer {
+            a: weights,
+            b: self.values.rows(positions),
+            vectors: self.vectors,
+            to: sums,
+            at: 0,
+            fresh: false,
+        });
     }
 }
 
-impl<E: KvElement, const N: usize> Tiles for Weighted<'_, E, N> {
+impl<B: Vectors, const N: usize> Tiles for Weighted<'_, B, N> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
         let early = self.weights.sees(first);

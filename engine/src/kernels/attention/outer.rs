@@ -5,12 +5,46 @@ use super::{BLOCK, LANES};
 use crate::simd::{Kernel, Simd};
 use core::ops::Range;
 
+/// Rows of up to 64 numbers.
+pub trait Vectors: Copy {
+    /// How many rows there are.
+    fn len(self) -> usize;
+
+    /// Some of the rows.
+    fn rows(self, rows: Range<usize>) -> Self;
+
+    /// The 16 numbers of each of the vectors `v..v + V` of row `t`.
+    fn lanes<S: Simd, const V: usize>(self, s: S, t: usize, v: usize) -> [S::Floats; V];
+}
+
+impl<E: KvElement> Vectors for &[[E; BLOCK]] {
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn rows(self, rows: Range<usize>) -> Self {
+        &self[rows]
+    }
+
+    #[inline(always)]
+    fn lanes<S: Simd, const V: usize>(self, s: S, t: usize, v: usize) -> [S::Floats; V] {
+        let stored: &[[E; LANES]; V] = self[t].as_chunks().0[v..].first_chunk().expect("V vectors");
+        let mut lanes = [s.splat_float(0.0); V];
+        for (lanes, stored) in lanes.iter_mut().zip(stored) {
+            *lanes = E::lanes(s, stored);
+        }
+        lanes
+    }
+}
+
 /// An outer product of `R` rows.
-pub(super) struct Outer<'a, E, const R: usize, const W: usize> {
+pub(super) struct Outer<'a, B, const R: usize, const W: usize> {
     /// The factors of each row, as many as `b` has.
     pub a: [&'a [f32]; R],
     /// The vectors.
-    pub b: &'a [[E; BLOCK]],
+    pub b: B,
     /// How many vectors of 16 lanes of each row of `b` there are.
     pub vectors: usize,
     /// Sums of each row, at `at`.
@@ -20,7 +54,7 @@ pub(super) struct Outer<'a, E, const R: usize, const W: usize> {
     pub fresh: bool,
 }
 
-impl<E: KvElement, const R: usize, const W: usize> Kernel for Outer<'_, E, R, W> {
+impl<B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, B, R, W> {
     type Out = ();
 
     #[inline(always)]
@@ -47,7 +81,7 @@ impl<E: KvElement, const R: usize, const W: usize> Kernel for Outer<'_, E, R, W>
     }
 }
 
-impl<E: KvElement, const R: usize, const W: usize> Outer<'_, E, R, W> {
+impl<B: Vectors, const R: usize, const W: usize> Outer<'_, B, R, W> {
     /// Vectors `v..v + V`. All loops but that over t have constant bounds: only then do sums stay in registers.
     #[inline(always)]
     fn columns<S: Simd, const V: usize>(&mut self, s: S, v: usize) {
@@ -60,12 +94,8 @@ impl<E: KvElement, const R: usize, const W: usize> Outer<'_, E, R, W> {
                 }
             }
         }
-        for (t, b) in self.b.iter().enumerate() {
-            let b: &[[E; LANES]; V] = b.as_chunks().0[v..].first_chunk().expect("V vectors");
-            let mut lanes = [s.splat_float(0.0); V];
-            for (lanes, b) in lanes.iter_mut().zip(b) {
-                *lanes = E::lanes(s, b);
-            }
+        for t in 0..self.b.len() {
+            let lanes = self.b.lanes::<S, V>(s, t, v);
             for (sums, a) in sums.iter_mut().zip(&a) {
                 let a = s.splat_float(a[t]);
                 for (sum, lanes) in sums.iter_mut().zip(&lanes) {

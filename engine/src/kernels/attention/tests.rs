@@ -44,7 +44,7 @@ impl Case {
         window: None,
         position: 0,
         tokens: 1,
-        slots: 20,
+        slots: 24,
     };
 
     fn attention(&self) -> Attention {
@@ -168,32 +168,31 @@ impl Whole<'_> {
     fn plain<E: KvElement>(&self) -> [Vec<f32>; 2] {
         let Case { kv_heads, key_length, value_length, slots, .. } = *self.case;
         let lens = [key_length * CHUNK, value_length.next_multiple_of(16) * CHUNK];
-        let mut heads = Vec::new();
-        for kv_head in 0..kv_heads {
-            let [mut keys, mut values] = lens.map(|len| vec![E::ZERO; slots * len]);
-            for chunk in 0..self.case.end().div_ceil(CHUNK) {
-                let [k, v] = lens.map(|len| chunk % slots * len..(chunk % slots + 1) * len);
+        let [mut keys, mut values] = lens.map(|len| vec![E::ZERO; slots * kv_heads * len]);
+        for chunk in 0..self.case.end().div_ceil(CHUNK) {
+            for kv_head in 0..kv_heads {
+                let [k, v] = lens.map(|len| self.part(chunk, kv_head, len));
                 self.fill(chunk, kv_head, Chunk { keys: tile(&mut keys[k]), values: tile(&mut values[v]) });
             }
-            heads.push((keys, values));
         }
         self.compute(|kv_head| Cached {
             queries: &self.data.queries,
             key_length,
             value_length,
-            keys: &heads[kv_head].0,
-            values: &heads[kv_head].1,
+            slots: Slots { kv_head, kv_heads },
+            keys: &keys,
+            values: &values,
         })
     }
 
     fn q8(&self) -> [Vec<f32>; 2] {
         let Case { kv_heads, key_length, value_length, slots, .. } = *self.case;
         let lens = [key_length, value_length].map(|length| length.next_multiple_of(32) * CHUNK);
-        let mut heads = Vec::new();
-        for kv_head in 0..kv_heads {
-            let [mut keys, mut values] = lens.map(|len| (vec![0i8; slots * len], vec![0u16; slots * len / 32]));
-            for chunk in 0..self.case.end().div_ceil(CHUNK) {
-                let part = |len: usize| chunk % slots * len..(chunk % slots + 1) * len;
+        let [mut keys, mut values] =
+            lens.map(|len| slots * kv_heads * len).map(|len| (vec![0i8; len], vec![0; len / 32]));
+        for chunk in 0..self.case.end().div_ceil(CHUNK) {
+            for kv_head in 0..kv_heads {
+                let part = |len: usize| self.part(chunk, kv_head, len);
                 let to = ChunkQ8 {
                     key_codes: tile(&mut keys.0[part(lens[0])]),
                     key_scales: tile(&mut keys.1[part(lens[0] / 32)]),
@@ -202,7 +201,6 @@ impl Whole<'_> {
                 };
                 self.fill(chunk, kv_head, to);
             }
-            heads.push((keys, values));
         }
         let (padded, count) = (key_length.next_multiple_of(32), self.data.queries.len() / key_length);
         let (mut codes, mut scales, mut sums) =
@@ -217,11 +215,20 @@ impl Whole<'_> {
             queries: QuantizedQueries { codes: &codes, scales: &scales, sums: &sums },
             key_length,
             value_length,
-            key_codes: &heads[kv_head].0.0,
-            key_scales: &heads[kv_head].0.1,
-            value_codes: &heads[kv_head].1.0,
-            value_scales: &heads[kv_head].1.1,
+            slots: Slots { kv_head, kv_heads },
+            key_codes: &keys.0,
+            key_scales: &keys.1,
+            value_codes: &values.0,
+            value_scales: &values.1,
         })
+    }
+
+    /// Where the cache has a chunk of `len` numbers.
+    fn part(&self, chunk: usize, kv_head: usize, len: usize) -> Range<usize> {
+        let Case { slots, kv_heads, .. } = *self.case;
+        let (slot, group) = (chunk % slots, group_of(slots));
+        let index = (slot / group * kv_heads + kv_head) * group + slot % group;
+        index * len..(index + 1) * len
     }
 
     fn fill(&self, chunk: usize, kv_head: usize, to: impl ChunkMut) {
@@ -245,7 +252,7 @@ impl Whole<'_> {
                 self.level.run(Attend { attention, kv_head, head: head(kv_head), tokens, position, out });
             }
             for (i, span) in spans.clone().enumerate() {
-                let numbers = &mut partial[(kv_head * spans.len() + i) * part..][..part];
+                let numbers = &mut partial[(i * kv_heads + kv_head) * part..][..part];
                 let out = Out::Span(span, PartialSums { numbers, value_length });
                 self.level.run(Attend { attention, kv_head, head: head(kv_head), tokens: 0..tokens, position, out });
             }
@@ -358,7 +365,7 @@ fn windows_see_what_is_left_of_a_ring() {
         let window_case = Case { window: Some(window), ..Case::PLAIN };
         for position in [0, 70, 511, 520, 1023, 1100] {
             for tokens in [1, 20] {
-                let slots = (window + tokens).div_ceil(CHUNK) + 1;
+                let slots = whole_groups((window + tokens).div_ceil(CHUNK) + 1);
                 check(Case { position, tokens, slots, ..window_case }, random(window as u64));
             }
         }
