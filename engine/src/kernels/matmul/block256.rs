@@ -1,5 +1,6 @@
 //! Products with blocks of 256.
 
+use super::panels::DEPTH;
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block256, Codes};
@@ -12,7 +13,7 @@ pub(super) struct Of256<F>(PhantomData<F>);
 /// A block of 256 of 16 rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Panel {
+pub(super) struct Unpacked {
     codes: [[u8; 64]; 64],
     /// Scales of 16 or, the first 8 of them, 32 elements each, as [`Simd::add_scaled`] takes them.
     scales: [[i32; 16]; 16],
@@ -23,9 +24,15 @@ pub(super) struct Panel {
 }
 
 impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
-    type Panel = Panel;
-    const EMPTY: Panel =
-        Panel { codes: [[0; 64]; 64], scales: [[0; 16]; 16], mins: [[0; 16]; 8], scale: [0.0; 16], min: [0.0; 16] };
+    type Block = Unpacked;
+    type Panel<const R: usize> = [[Unpacked; R]; DEPTH / 256];
+
+    #[inline(always)]
+    fn panel<const R: usize>() -> Self::Panel<R> {
+        let (ints, floats) = ([0; 16], [0.0; 16]);
+        let block = Unpacked { codes: [[0; 64]; 64], scales: [ints; 16], mins: [ints; 8], scale: floats, min: floats };
+        [[block; R]; DEPTH / 256]
+    }
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(
@@ -53,7 +60,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     }
 
     #[inline(always)]
-    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Panel; R]]) {
+    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
         for (b, to) in panel.iter_mut().enumerate() {
             let (blocks, to) = (rows.map(|row| &row[b]), &mut to[r]);
             unpack_part::<S, F, N, 0>(s, &blocks, &mut to.codes);
@@ -70,7 +77,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     #[inline(always)]
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
-        block: &[Panel; R],
+        block: &[Unpacked; R],
         x: &[Column<'_, 256, 16>; C],
         b: usize,
         y: &mut [[S::Floats; R]; C],
@@ -252,7 +259,7 @@ fn unpack_part<S: Simd, F: Block256<N>, const N: usize, const PART: usize>(
 
 /// Widens the integer scales and minima of a block of 16 rows.
 #[inline(always)]
-fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16], to: &mut Panel) {
+fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16], to: &mut Unpacked) {
     let (mut scales, mut mins) = ([[0; 64]; 4], [[0; 64]; 4]);
     for (r, block) in blocks.iter().enumerate() {
         let (of_scales, of_mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
@@ -273,7 +280,7 @@ fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; 
 #[inline(always)]
 fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
-    block: &[Panel; R],
+    block: &[Unpacked; R],
     x: &[Column<'_, 256, 16>; C],
     b: usize,
 ) -> [[S::Ints; R]; C] {
@@ -331,7 +338,7 @@ fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [i16; 16] {
 #[inline(always)]
 fn minima<S: Simd, const R: usize, const C: usize>(
     s: S,
-    block: &[Panel; R],
+    block: &[Unpacked; R],
     x: &[Column<'_, 256, 16>; C],
     b: usize,
     run: usize,

@@ -1,5 +1,6 @@
 //! Products with blocks of 32.
 
+use super::panels::DEPTH;
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
@@ -12,15 +13,20 @@ pub(super) struct Of32<F>(PhantomData<F>);
 /// A block of 32 of 16 rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Panel {
+pub(super) struct Unpacked {
     codes: [[u8; 64]; 8],
     scale: [f32; 16],
     min: [f32; 16],
 }
 
 impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
-    type Panel = Panel;
-    const EMPTY: Panel = Panel { codes: [[0; 64]; 8], scale: [0.0; 16], min: [0.0; 16] };
+    type Block = Unpacked;
+    type Panel<const R: usize> = [[Unpacked; R]; DEPTH / 32];
+
+    #[inline(always)]
+    fn panel<const R: usize>() -> Self::Panel<R> {
+        [[Unpacked { codes: [[0; 64]; 8], scale: [0.0; 16], min: [0.0; 16] }; R]; DEPTH / 32]
+    }
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(
@@ -43,7 +49,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     }
 
     #[inline(always)]
-    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Panel; R]]) {
+    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
         let last = panel.len() - 1;
         for (four, to) in panel.chunks_mut(4).enumerate() {
             let mut codes = [[s.splat(0); 16]; 2];
@@ -72,7 +78,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     #[inline(always)]
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
-        block: &[Panel; R],
+        block: &[Unpacked; R],
         x: &[Column<'_, 32, 1>; C],
         b: usize,
         y: &mut [[S::Floats; R]; C],

@@ -25,6 +25,7 @@ mod tests;
 use crate::bytes::Tile;
 use crate::quant::{Block32, Block256, ColumnData, Columns, Float, TensorType, Visitor};
 use crate::simd::Simd;
+use core::borrow::BorrowMut;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -99,7 +100,7 @@ impl<S: Simd> Product<'_, '_, S> {
         if x.n < PANEL_COLUMNS {
             self.s.run(rows::Streams { rows, x, out, format })
         } else {
-            self.s.run(panels::Panels { rows: rows.bytes, x, out, format })
+            self.s.run(panels::Panels { rows, x, out, format })
         }
     }
 }
@@ -107,9 +108,12 @@ impl<S: Simd> Product<'_, '_, S> {
 /// A kind of blocks of `LEN` elements in `N` bytes, multiplied with activations that have `SUMS` sums per block.
 trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// A block of 16 rows, unpacked.
-    type Panel: Copy;
-    /// One of zeros.
-    const EMPTY: Self::Panel;
+    type Block: Copy;
+    /// As many blocks of `R` times 16 rows as are unpacked at a time.
+    type Panel<const R: usize>: BorrowMut<[[Self::Block; R]]>;
+
+    /// A panel of zeros.
+    fn panel<const R: usize>() -> Self::Panel<R>;
 
     /// The terms of a block of 16 rows with one of each column, a lane for each row.
     fn terms<S: Simd, const C: usize>(
@@ -120,12 +124,12 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     ) -> [S::Floats; C];
 
     /// Unpacks blocks of 16 rows to the parts `r` of a panel.
-    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Self::Panel; R]]);
+    fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Self::Block; R]]);
 
     /// Adds the terms of a block of `R` times 16 rows, block `b` of each column's part.
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
-        block: &[Self::Panel; R],
+        block: &[Self::Block; R],
         x: &[Column<'_, LEN, SUMS>; C],
         b: usize,
         y: &mut [[S::Floats; R]; C],

@@ -1,32 +1,55 @@
 //! Many columns: panels of rows, unpacked once to bytes.
 //!
-//! A panel holds up to 640 elements of each of 16 or 32 rows in the first-level cache, interleaved so that a vector has 4 codes of
+//! A panel holds up to 1024 elements of each of 16 or 32 rows, interleaved so that a vector has 4 codes of
 //! each of 16 rows. Multiplied with 4 codes of a column, repeated 16 times, that gives sums with a lane per row: no
 //! reduction is ever needed. The inner loop keeps the sums of the panel's rows and `C` columns in registers.
 //!
 //! Panels of one range of elements follow each other, so that the activations of that range stay in the second-level
 //! cache. The result's elements are the accumulators from range to range, which leaves the order of the sum as it is.
+//!
+//! The file's bytes of a panel are short pieces of many rows, which no processor's own prefetch foresees: so while one panel
+//! is multiplied, those of the next are asked for, a few with each group of columns.
 
-use super::{Format, Quantized, sixteen_rows};
+use super::{Format, Quantized, Rows, sixteen_rows};
 use crate::bytes::Tile;
 use crate::simd::{Kernel, Simd};
+use core::borrow::BorrowMut;
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// Rows of a vector.
 const ROWS: usize = 16;
 /// Columns that the inner loop takes at a time.
 const COLUMNS: usize = 6;
 /// Elements per row that a panel holds.
-const DEPTH: usize = 640;
-/// As many blocks as a panel holds at most.
-const BLOCKS: usize = DEPTH / 32;
+pub(super) const DEPTH: usize = 1024;
 
 /// The product with a matrix of blocks.
 pub(super) struct Panels<'a, 'o, F, const LEN: usize, const SUMS: usize, const N: usize> {
-    pub rows: &'a [u8],
+    pub rows: Rows<'a>,
     pub x: Quantized<'a, LEN, SUMS>,
     pub out: &'a mut Tile<'o, f32>,
     pub format: PhantomData<F>,
+}
+
+/// Pieces of `len` bytes of rows that are `stride` bytes long.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    start: usize,
+    stride: usize,
+    len: usize,
+}
+
+impl Pieces<'_> {
+    /// Asks for the share of `rows` rows that goes with columns `columns` of `n`.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, rows: usize, columns: Range<usize>, n: usize) {
+        for row in columns.start * rows / n..columns.end.min(n) * rows / n {
+            for line in 0..self.len.div_ceil(64) {
+                s.prefetch(self.bytes, self.start + row * self.stride + line * 64);
+            }
+        }
+    }
 }
 
 impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for Panels<'_, '_, F, LEN, SUMS, N>
@@ -41,25 +64,28 @@ where
     }
 }
 
-impl<F, const LEN: usize, const SUMS: usize, const N: usize> Panels<'_, '_, F, LEN, SUMS, N>
+impl<'a, F, const LEN: usize, const SUMS: usize, const N: usize> Panels<'a, '_, F, LEN, SUMS, N>
 where
     F: Format<LEN, SUMS, N>,
 {
     /// With `R` vectors of rows in a panel.
     #[inline(always)]
     fn panels<S: Simd, const R: usize>(&mut self, s: S) {
-        let mut panel = [[F::EMPTY; R]; BLOCKS];
+        let mut panel = F::panel::<R>();
+        let panel = panel.borrow_mut();
         // Evenly, so that no panel is much shorter than the others.
-        let depth = self.x.blocks.div_ceil(self.x.blocks.div_ceil(DEPTH / LEN));
+        let depth = self.x.blocks.div_ceil(self.x.blocks.div_ceil(panel.len()));
         for from in (0..self.x.blocks).step_by(depth) {
             let panel = &mut panel[..depth.min(self.x.blocks - from)];
             for first in (0..self.out.width()).step_by(R * ROWS) {
                 for r in 0..R {
-                    let rows = sixteen_rows(self.rows, self.x.blocks, first + r * ROWS, from..from + panel.len());
+                    let rows = sixteen_rows(self.rows.bytes, self.x.blocks, first + r * ROWS, from..from + panel.len());
                     F::unpack(s, &rows, r, panel);
                 }
+                let next = self.next(first + R * ROWS, from, depth);
                 let mut c = 0;
                 while c < self.x.n {
+                    next.prefetch(s, R * ROWS, c..c + COLUMNS, self.x.n);
                     if self.x.n - c > COLUMNS - 2 {
                         self.multiply::<S, R, COLUMNS>(s, panel, from, first, c);
                         c += COLUMNS;
@@ -72,12 +98,25 @@ where
         }
     }
 
+    /// The pieces of rows that the panel after the one before row `first` is made of.
+    #[inline(always)]
+    fn next(&self, first: usize, from: usize, depth: usize) -> Pieces<'a> {
+        let (stride, len) = (self.x.blocks * N, depth * N);
+        if first < self.out.width() {
+            Pieces { bytes: self.rows.bytes, start: first * stride + from * N, stride, len }
+        } else if from + depth < self.x.blocks {
+            Pieces { bytes: self.rows.bytes, start: (from + depth) * N, stride, len }
+        } else {
+            Pieces { bytes: self.rows.after, start: 0, stride, len }
+        }
+    }
+
     /// Adds the terms of a panel, whose blocks are `from` and up of rows `first` and up, for columns `c..c + C`.
     #[inline(always)]
     fn multiply<S: Simd, const R: usize, const C: usize>(
         &mut self,
         s: S,
-        panel: &[[F::Panel; R]],
+        panel: &[[F::Block; R]],
         from: usize,
         first: usize,
         c: usize,
