@@ -17,21 +17,25 @@ pub struct HugePages;
 
 // SAFETY: memory comes from the system's allocator and goes back to it as it came; advice changes no contents.
 unsafe impl GlobalAlloc for HugePages {
+    // SAFETY: the caller promises what the trait asks for.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        // SAFETY: the system's allocator asks for the same.
         advised(unsafe { System.alloc(layout) }, layout)
     }
 
+    // SAFETY: the caller promises what the trait asks for.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         advised(unsafe { System.alloc_zeroed(layout) }, layout)
     }
 
+    // SAFETY: the caller promises what the trait asks for.
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
         unsafe { System.realloc(start, layout, size) }
     }
 
+    // SAFETY: the caller promises what the trait asks for.
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         // SAFETY: as above.
         unsafe { System.dealloc(start, layout) }

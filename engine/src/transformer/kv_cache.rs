@@ -101,12 +101,15 @@ impl<'a> Chunks<'a> {
     pub fn new(attention: &'a Attention, capacity: usize, written: &Range<usize>, first: usize) -> Self {
         let group = group_of(capacity);
         let [start, last] = [written.start, written.end - 1].map(|chunk| chunk % capacity);
+        let whole = 0..group;
         // Where the ring begins anew within the batch, or a group ends, slots that are not written are among them.
-        let groups = match written.len() <= capacity && start <= last {
-            true => start / group..last / group + 1,
-            false => 0..capacity / group,
+        let (groups, slots) = match (written.len() <= capacity && start <= last, start / group, last / group) {
+            (true, of_first, of_last) if of_first == of_last => {
+                (of_first..of_last + 1, start % group..last % group + 1)
+            }
+            (true, of_first, of_last) => (of_first..of_last + 1, whole),
+            (false, ..) => (0..capacity / group, whole),
         };
-        let slots = if groups.len() == 1 { start % group..last % group + 1 } else { 0..group };
         Self { attention, capacity, groups, slots, first }
     }
 

@@ -1,8 +1,8 @@
 //! Many columns: panels of rows, unpacked once to bytes.
 //!
-//! A panel holds up to 1024 elements of each of 16 or 32 rows, interleaved so that a vector has 4 codes of
-//! each of 16 rows. Multiplied with 4 codes of a column, repeated 16 times, that gives sums with a lane per row: no
-//! reduction is ever needed. The inner loop keeps the sums of the panel's rows and `C` columns in registers.
+//! A panel holds up to 1024 elements of each of 16 or 32 rows, interleaved so that a vector has 4 codes of each of 16
+//! rows. Multiplied with 4 codes of a column, repeated 16 times, that gives sums with a lane per row: no reduction is ever
+//! needed. The inner loop keeps the sums of the panel's rows and `C` columns in registers.
 //!
 //! Panels of one range of elements follow each other, so that the activations of that range stay in the second-level
 //! cache. The result's elements are the accumulators from range to range, which leaves the order of the sum as it is.
