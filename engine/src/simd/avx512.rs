@@ -320,8 +320,7 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     fn splat_pair(self, from: &[i16; 2]) -> __m512i {
-        // SAFETY: a pair is four bytes. Put together from halves, it would not be broadcast from where it lies.
-        self.splat_int(unsafe { from.as_ptr().cast::<i32>().read_unaligned() })
+        self.splat_int(from[0] as u16 as i32 | (from[1] as i32) << 16)
     }
 
     #[inline(always)]

@@ -85,7 +85,7 @@ pub(super) struct Queries {
 
 /// The chunks that an operation writes: one for each of its claims from `first` on, in the order groups × KV heads × slots.
 pub(super) struct Chunks<'a> {
-    pub attention: &'a Attention,
+    attention: &'a Attention,
     /// All slots of the layer.
     capacity: usize,
     /// The groups of slots that are written.

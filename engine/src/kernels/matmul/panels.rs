@@ -85,14 +85,13 @@ where
                 let next = self.next(first + R * ROWS, from, depth);
                 let mut c = 0;
                 while c < self.x.n {
-                    next.prefetch(s, R * ROWS, c..c + COLUMNS, self.x.n);
-                    if self.x.n - c > COLUMNS - 2 {
-                        self.multiply::<S, R, COLUMNS>(s, panel, from, first, c);
-                        c += COLUMNS;
-                    } else {
-                        self.multiply::<S, R, 2>(s, panel, from, first, c);
-                        c += 2;
+                    let step = if self.x.n - c > COLUMNS - 2 { COLUMNS } else { 2 };
+                    next.prefetch(s, R * ROWS, c..c + step, self.x.n);
+                    match step {
+                        COLUMNS => self.multiply::<S, R, COLUMNS>(s, panel, from, first, c),
+                        _ => self.multiply::<S, R, 2>(s, panel, from, first, c),
                     }
+                    c += step;
                 }
             }
         }
