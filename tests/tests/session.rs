@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use woolly_engine::quant::TensorType;
 use woolly_engine::sampler::{Params, Sampler};
-use woolly_engine::session::{Error, Finish, KvType, Model, Options, Session, Until};
+use woolly_engine::session::{Continuation, Error, Finish, KvType, Model, Options, Session, Until};
 use woolly_engine::simd::Level;
 use woolly_tests::random_model::{Recipe, VOCABULARY};
 use woolly_tests::run::{Way, model, session};
@@ -119,4 +119,36 @@ fn a_generation_stops_before_a_stop_string() {
     assert!(tokens.len() < 40);
     let (_, unstopped, finish) = all(&[&never], &mut session);
     assert_eq!((unstopped, finish), (text, Finish::Length));
+}
+
+/// Two generations whose tokens alternate, each with a session of its own, give what they give one after the other.
+#[test]
+fn continuations_step_beside_each_other() {
+    let model = tiny();
+    let until = || Until { max_tokens: Some(12), ignore_end: true, ..Until::default() };
+    let prompts = [[1, 2, 3], [1, 30, 40]];
+    let alone = prompts.map(|prompt| {
+        let mut session = start(&model, 32);
+        session.prompt(&prompt).unwrap();
+        generate(&mut session, until())
+    });
+    assert_ne!(alone[0].0, alone[1].0);
+    let mut beside = prompts.map(|prompt| {
+        let mut session = start(&model, 32);
+        session.prompt(&prompt).unwrap();
+        let sampler = Sampler::new(&Params::greedy(), model.tokenizer()).unwrap();
+        (session, sampler, Continuation::new(model.tokenizer(), until()), Vec::new(), String::new())
+    });
+    for generated in 1..=12 {
+        for (session, sampler, continuation, tokens, text) in &mut beside {
+            let piece = continuation.next(session, sampler).unwrap().unwrap();
+            assert_eq!(continuation.generated(), generated);
+            tokens.extend(piece.token);
+            *text += &piece.text;
+        }
+    }
+    for (alone, (mut session, mut sampler, mut continuation, tokens, text)) in alone.into_iter().zip(beside) {
+        assert_eq!(alone, (tokens, text, continuation.finish().unwrap()));
+        assert!(continuation.next(&mut session, &mut sampler).is_none());
+    }
 }

@@ -51,10 +51,9 @@ pub struct Piece {
     pub text: String,
 }
 
-/// The continuation of what is in a session's KV cache, token by token.
-pub struct Generation<'a> {
-    session: &'a mut Session,
-    sampler: &'a mut Sampler,
+/// A generation that owns what it knows, and is lent a session and a sampler for each token: for hosts that step from
+/// outside. [`Generation`] is the same as an iterator.
+pub struct Continuation {
     until: Until,
     decoder: Decoder,
     held: String,
@@ -63,17 +62,58 @@ pub struct Generation<'a> {
     finish: Option<Finish>,
 }
 
+/// The continuation of what is in a session's KV cache, token by token.
+pub struct Generation<'a> {
+    session: &'a mut Session,
+    sampler: &'a mut Sampler,
+    continuation: Continuation,
+}
+
 impl Session {
     /// Generates from the logits that the last [`Session::feed`] or [`Session::prompt`] left.
     pub fn generate<'a>(&'a mut self, sampler: &'a mut Sampler, until: Until) -> Generation<'a> {
-        let decoder = self.model.tokenizer().decoder(false);
-        let finish = (until.max_tokens == Some(0)).then_some(Finish::Length);
-        let held = String::new();
-        Generation { session: self, sampler, until, decoder, held, pending: None, generated: 0, finish }
+        let continuation = Continuation::new(self.model.tokenizer(), until);
+        Generation { session: self, sampler, continuation }
     }
 }
 
 impl Generation<'_> {
+    /// How many tokens have been generated.
+    pub fn generated(&self) -> usize {
+        self.continuation.generated()
+    }
+
+    /// Why the generation ended; `None` while it goes on.
+    pub fn finish(&self) -> Option<Finish> {
+        self.continuation.finish()
+    }
+}
+
+impl Iterator for Generation<'_> {
+    type Item = Result<Piece, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.continuation.next(self.session, self.sampler)
+    }
+}
+
+impl Continuation {
+    /// The beginning of a generation, whose tokens are `tokenizer`'s.
+    pub fn new(tokenizer: &Tokenizer, until: Until) -> Self {
+        let finish = (until.max_tokens == Some(0)).then_some(Finish::Length);
+        Self { until, decoder: tokenizer.decoder(false), held: String::new(), pending: None, generated: 0, finish }
+    }
+
+    /// The next step; `None` after the end. The first samples from the logits that the last [`Session::feed`] or
+    /// [`Session::prompt`] left, every other feeds the token before it: so nothing else may be fed in between, and session
+    /// and sampler must be the same ones throughout.
+    pub fn next(&mut self, session: &mut Session, sampler: &mut Sampler) -> Option<Result<Piece, Error>> {
+        if self.finish.is_some() {
+            return None;
+        }
+        Some(self.step(session, sampler))
+    }
+
     /// How many tokens have been generated.
     pub fn generated(&self) -> usize {
         self.generated
@@ -85,19 +125,19 @@ impl Generation<'_> {
     }
 
     /// The next token: fed lazily, so that a generation never computes logits that nobody asks for.
-    fn step(&mut self) -> Result<Piece, Error> {
+    fn step(&mut self, session: &mut Session, sampler: &mut Sampler) -> Result<Piece, Error> {
         if let Some(token) = self.pending.take() {
-            if self.session.tokens().len() == self.session.context() {
+            if session.tokens().len() == session.context() {
                 return Ok(self.end(Finish::Context));
             }
-            self.session.feed(&[token])?;
+            session.feed(&[token])?;
         }
-        let token = self.sampler.sample(self.session.logits());
-        let tokenizer = self.session.model.tokenizer();
+        let token = sampler.sample(session.logits());
+        let tokenizer = session.model.tokenizer();
         if tokenizer.is_end(token) && !self.until.ignore_end {
             return Ok(self.end(Finish::End));
         }
-        self.sampler.accept(token);
+        sampler.accept(token);
         self.generated += 1;
         self.pending = Some(token);
         self.held += &self.decoder.push(tokenizer, token);
@@ -139,17 +179,6 @@ impl Generation<'_> {
         // A byte-wise match may begin within a character: then that character cannot be the beginning.
         let start = self.held.len() - doubtful;
         if self.held.is_char_boundary(start) { doubtful } else { 0 }
-    }
-}
-
-impl Iterator for Generation<'_> {
-    type Item = Result<Piece, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.finish.is_some() {
-            return None;
-        }
-        Some(self.step())
     }
 }
 

@@ -4,7 +4,7 @@ mod generate;
 
 pub use crate::model::{Memory, Model, Options};
 pub use crate::transformer::KvType;
-pub use generate::{Finish, Generation, Piece, Until};
+pub use generate::{Continuation, Finish, Generation, Piece, Until};
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
