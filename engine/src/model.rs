@@ -123,8 +123,23 @@ impl Model {
 
     /// The sizes that these options ask for.
     pub(crate) fn limits(&self, options: &Options) -> Limits {
-        let context = if options.context == 0 { self.spec.context } else { options.context };
-        let batch = options.batch.clamp(1, context);
-        Limits { context, batch, logit_rows: LOGIT_ROWS.min(batch), vocabulary: self.tokenizer.vocab_len() }
+        limits(&self.spec, self.tokenizer.vocab_len(), options)
     }
+}
+
+impl Memory {
+    /// What a session with these options will take, when no more than [a header](Gguf::outline) is there; the weights are
+    /// 0, since the header does not say how long the files are.
+    pub fn estimate(outline: &Gguf, options: &Options) -> Result<Self, Error> {
+        let spec = arch::spec(outline)?;
+        let vocabulary = Tokenizer::from_metadata(outline.metadata())?.vocab_len();
+        let [kv_cache, scratch] = State::bytes(&spec, limits(&spec, vocabulary, options), options.kv);
+        Ok(Self { weights: 0, kv_cache, scratch })
+    }
+}
+
+fn limits(spec: &Spec, vocabulary: usize, options: &Options) -> Limits {
+    let context = if options.context == 0 { spec.context } else { options.context };
+    let batch = options.batch.clamp(1, context);
+    Limits { context, batch, logit_rows: LOGIT_ROWS.min(batch), vocabulary }
 }

@@ -2,6 +2,11 @@
 //!
 //! A pool is entered once per forward pass; [`crate::bytes::Crew`] says how the work is shared out inside.
 
+#[cfg(feature = "std")]
+use core::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "std")]
+use std::sync::{Condvar, Mutex, PoisonError};
+
 /// Threads that a host lends to the engine.
 pub trait Pool: Send + Sync {
     /// How many threads may run the work of a broadcast.
@@ -40,4 +45,40 @@ impl Pool for SingleThread {
     }
 
     fn wake(&self) {}
+}
+
+/// Threads of a host that sleep until something is so: the slow half of [`Pool::wait`].
+#[cfg(feature = "std")]
+#[derive(Debug, Default)]
+pub struct Sleepers {
+    count: AtomicUsize,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+#[cfg(feature = "std")]
+impl Sleepers {
+    /// Returns when `ready` does return true, which whoever makes it so says by [`Sleepers::wake`].
+    pub fn sleep_until(&self, ready: &dyn Fn() -> bool) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counted before the last look: who makes it true either sees the count, or is seen.
+        self.count.fetch_add(1, Ordering::SeqCst);
+        while !ready() {
+            guard = self.bell.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Has the sleepers look again. Costs one load while there are none.
+    pub fn wake(&self) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.bell.notify_all();
+        }
+    }
+
+    /// How many threads sleep, or are about to.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
 }

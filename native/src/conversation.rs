@@ -87,7 +87,7 @@ impl<'a> Prompter<'a> {
         };
         let prompt = self.render(template, messages)?;
         trace!(prompt);
-        Ok(encode(self.tokenizer, &prompt))
+        Ok(self.tokenizer.encode_prompt(&prompt))
     }
 
     fn render(&self, template: &Template, messages: &[Message]) -> Result<String> {
@@ -125,11 +125,4 @@ pub fn read_template(path: &Path) -> Result<Template> {
     let source = std::fs::read_to_string(path).map_err(|cause| Error::io(format!("read {}", path.display()), cause))?;
     Template::new(&source)
         .map_err(|cause| Error::bad_file(format!("the template {} is broken", path.display())).because(cause))
-}
-
-/// Templates often write the BOS token that the tokenizer adds too: one is enough.
-fn encode(tokenizer: &Tokenizer, prompt: &str) -> Vec<u32> {
-    let bos = special(tokenizer, tokenizer.bos().filter(|_| tokenizer.adds_bos())).unwrap_or("");
-    let prompt = prompt.strip_prefix(bos).unwrap_or(prompt);
-    tokenizer.encode(prompt.as_bytes(), true, true)
 }

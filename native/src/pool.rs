@@ -12,12 +12,12 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use woolly_engine::pool::Pool;
+use woolly_engine::pool::{Pool, Sleepers};
 
 use crate::error::{Error, Kind, Result};
 
@@ -69,7 +69,7 @@ impl Pool for Threads {
     }
 
     fn wait(&self, ready: &dyn Fn() -> bool) {
-        self.stage.sleepers.wait(ready);
+        self.stage.wait(ready);
     }
 
     fn wake(&self) {
@@ -130,6 +130,15 @@ impl Stage {
         }
     }
 
+    /// Returns when `ready` does return true: spins, gives way, sleeps.
+    fn wait(&self, ready: &dyn Fn() -> bool) {
+        if spin_until(ready) {
+            return;
+        }
+        std::thread::yield_now();
+        self.sleepers.sleep_until(ready);
+    }
+
     /// One thread's life: enters each broadcast that it is in time for.
     fn serve(&self, thread: usize) {
         let mut last = 0;
@@ -138,7 +147,7 @@ impl Stage {
                 state if state & OPEN != 0 && state / NUMBER != last => true,
                 _ => self.over.load(Ordering::SeqCst),
             };
-            self.sleepers.wait(&open);
+            self.wait(&open);
             if self.over.load(Ordering::SeqCst) {
                 return;
             }
@@ -169,41 +178,9 @@ struct Closing<'a>(&'a Stage);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        let Stage { state, sleepers, .. } = self.0;
+        let state = &self.0.state;
         state.fetch_and(!OPEN, Ordering::SeqCst);
-        sleepers.wait(&|| state.load(Ordering::SeqCst) & INSIDE == 0);
-    }
-}
-
-/// Threads that wait for something.
-#[derive(Default)]
-struct Sleepers {
-    count: AtomicUsize,
-    lock: Mutex<()>,
-    bell: Condvar,
-}
-
-impl Sleepers {
-    /// Returns when `ready` does return true: spins, gives way, sleeps.
-    fn wait(&self, ready: &dyn Fn() -> bool) {
-        if spin_until(ready) {
-            return;
-        }
-        std::thread::yield_now();
-        let mut guard = lock(&self.lock);
-        // Counted before the last look: who makes it true either sees the count, or is seen.
-        self.count.fetch_add(1, Ordering::SeqCst);
-        while !ready() {
-            guard = self.bell.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        }
-        self.count.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn wake(&self) {
-        if self.count.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.lock));
-            self.bell.notify_all();
-        }
+        self.0.wait(&|| state.load(Ordering::SeqCst) & INSIDE == 0);
     }
 }
 
@@ -232,6 +209,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
 
     use woolly_engine::bytes::{Crew, Cut};
     use woolly_engine::quant::TensorType;
@@ -285,22 +263,21 @@ mod tests {
 
     #[test]
     fn a_thread_that_comes_late_is_not_waited_for() {
-        let pool = Threads::new(2).unwrap();
-        sleep_all(&pool);
-        // The other thread needs this lock to wake up; it cannot come before the broadcast is over.
-        let bed = lock(&pool.stage.sleepers.lock);
-        let count = pool.stage.sleepers.count.swap(0, Ordering::SeqCst);
+        let stage = Stage::default();
         let came = AtomicUsize::new(0);
-        pool.broadcast(&|_| {
+        stage.perform(&|_| {
             came.fetch_add(1, Ordering::SeqCst);
         });
         assert_eq!(came.load(Ordering::SeqCst), 1);
-        pool.stage.sleepers.count.store(count, Ordering::SeqCst);
-        drop(bed);
-        // Nor is it lost: it comes to the next one.
-        let both = Barrier::new(2);
-        pool.broadcast(&|_| {
-            both.wait();
+        // It comes to the next one.
+        std::thread::scope(|scope| {
+            scope.spawn(|| stage.serve(1));
+            let both = Barrier::new(2);
+            stage.perform(&|_| {
+                both.wait();
+            });
+            stage.over.store(true, Ordering::SeqCst);
+            stage.sleepers.wake();
         });
     }
 
@@ -405,7 +382,7 @@ mod tests {
 
     /// Returns when all threads but the calling one sleep.
     fn sleep_all(pool: &Threads) {
-        while pool.stage.sleepers.count.load(Ordering::SeqCst) < pool.count - 1 {
+        while pool.stage.sleepers.count() < pool.count - 1 {
             std::thread::yield_now();
         }
     }

@@ -34,7 +34,7 @@ impl Cross {
     /// Finds a way to build for `target`, installing what that takes.
     pub fn new(target: &'static str, libraries: &'static str) -> Outcome<Self> {
         if find(target)?.is_none() {
-            install(target);
+            install(&["target", "add", target]);
         }
         let toolchain = find(target)?.ok_or_else(|| {
             format!(
@@ -42,6 +42,18 @@ impl Cross {
                  rust-src`, or on Debian with `apt-get install {}`",
                 DEBIAN_PACKAGES.join(" ")
             )
+        })?;
+        Ok(Self { target, libraries, toolchain })
+    }
+
+    /// The same, but with libraries that are built for the flags of the program: where a target's own do not fit them.
+    pub fn from_source(target: &'static str, libraries: &'static str) -> Outcome<Self> {
+        if source()?.is_none() {
+            install(&["component", "add", "rust-src"]);
+        }
+        let toolchain = source()?.ok_or_else(|| {
+            let packages = DEBIAN_PACKAGES.join(" ");
+            format!("no library sources; install them with `rustup component add rust-src`, or on Debian with `apt-get install {packages}`")
         })?;
         Ok(Self { target, libraries, toolchain })
     }
@@ -61,18 +73,23 @@ impl Cross {
 }
 
 fn find(target: &str) -> Outcome<Option<Toolchain>> {
-    let library = rustlib()?;
-    Ok(match () {
-        () if library.join(target).join("lib").is_dir() => Some(Toolchain::Target),
-        () if library.join("src/rust/library").is_dir() => Some(Toolchain::Source),
-        () if Path::new(DEBIAN_SOURCE).is_dir() && Path::new(DEBIAN_RUSTC).exists() => Some(Toolchain::Debian),
-        () => None,
+    match rustlib()?.join(target).join("lib").is_dir() {
+        true => Ok(Some(Toolchain::Target)),
+        false => source(),
+    }
+}
+
+fn source() -> Outcome<Option<Toolchain>> {
+    let debian = || Path::new(DEBIAN_SOURCE).is_dir() && Path::new(DEBIAN_RUSTC).exists();
+    Ok(match rustlib()?.join("src/rust/library").is_dir() {
+        true => Some(Toolchain::Source),
+        false => debian().then_some(Toolchain::Debian),
     })
 }
 
-/// Tries each way to get a library; which one worked is seen by looking again.
-fn install(target: &str) {
-    let rustup = program("rustup").args(["target", "add", target]).status();
+/// Tries each way to get a library, with rustup by this command of it; which one worked is seen by looking again.
+fn install(rustup: &[&str]) {
+    let rustup = program("rustup").args(rustup).status();
     if !rustup.is_ok_and(|status| status.success()) && exists("apt-get") {
         // A failure here (not root, no network) is reported by the caller, with what to do about it.
         let _ = apt_install(&DEBIAN_PACKAGES);

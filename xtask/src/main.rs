@@ -16,6 +16,7 @@ mod real_models;
 mod reference;
 mod test;
 mod tidy;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ const COMMANDS: &[Command] = &[
         help: "the tests of the instruction sets of 64-bit Arm, emulated",
         run: Run::Alone(arm::run),
     },
+    Command { name: "wasm", help: "build the engine for browsers, four times", run: Run::Alone(wasm::run) },
     Command {
         name: "no_std",
         help: "build the engine for a target without an operating system",

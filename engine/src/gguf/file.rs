@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::error::Error;
@@ -53,7 +54,19 @@ impl Gguf {
         Self::join(parts, headers)
     }
 
+    /// A model of which one header is all that is there, of the first part where there are several: its tensors are
+    /// described, and none of them is found.
+    pub fn outline(header: Header) -> Result<Self, Error> {
+        Self::place(vec![Bytes::new([])], vec![header])
+    }
+
     fn join(files: Vec<Bytes>, headers: Vec<Header>) -> Result<Self, Error> {
+        let gguf = Self::place(files, headers)?;
+        check_tensors(&gguf.metadata, gguf.tensors.len())?;
+        Ok(gguf)
+    }
+
+    fn place(files: Vec<Bytes>, headers: Vec<Header>) -> Result<Self, Error> {
         let mut parts = Vec::with_capacity(files.len());
         let mut tensors = Vec::new();
         let mut first = None;
@@ -63,7 +76,6 @@ impl Gguf {
             first.get_or_insert((header.version, header.metadata));
         }
         let (version, metadata) = first.ok_or(Error::NoParts)?;
-        check_tensors(&metadata, tensors.len())?;
         let by_name = sort_by_name(&tensors, Placed::name).map_err(Error::DuplicateTensor)?;
         Ok(Self { version, metadata, tensors, by_name, parts })
     }

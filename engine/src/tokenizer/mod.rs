@@ -57,6 +57,13 @@ enum Coder {
 }
 
 impl Tokenizer {
+    /// The tokens of a prompt that a chat template rendered. Templates often write the BOS token that is added anyway: one
+    /// is enough.
+    pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
+        let bos = self.bos.filter(|_| self.adds_bos).and_then(|id| self.text(id)).unwrap_or("");
+        self.encode(prompt.strip_prefix(bos).unwrap_or(prompt).as_bytes(), true, true)
+    }
+
     /// The tokens of `text`, which may be broken UTF-8.
     ///
     /// `add_special` adds the tokens that a text begins and ends with in this vocabulary (BOS, EOS). `parse_special` takes
