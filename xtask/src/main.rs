@@ -6,11 +6,13 @@
 mod accuracy;
 mod arm;
 mod bench;
+mod browser;
 mod cross;
 mod golden;
 mod isa;
 mod logits;
 mod no_std;
+mod npm;
 mod process;
 mod real_models;
 mod reference;
@@ -54,6 +56,8 @@ const COMMANDS: &[Command] = &[
         run: Run::Alone(arm::run),
     },
     Command { name: "wasm", help: "build the engine for browsers, four times", run: Run::Alone(wasm::run) },
+    Command { name: "npm", help: "build the npm package into target/npm", run: Run::With(npm::run) },
+    Command { name: "browser", help: "test the npm package in browsers and in Node", run: Run::With(browser::run) },
     Command {
         name: "no_std",
         help: "build the engine for a target without an operating system",

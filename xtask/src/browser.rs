@@ -1,0 +1,79 @@
+//! `cargo xtask browser`: the npm package in Chromium, Firefox and Node, in small projects that use it, and the demo page.
+//!
+//! The suite itself is `tests/browser`; here it gets what it needs: the package, the page, models with the logits to expect,
+//! and browsers.
+
+use crate::Outcome;
+use crate::npm::{self, Package};
+use crate::process::{apt_install, cargo, check, exists, root};
+use crate::real_models::{self, REAL_MODELS};
+use crate::wasm::target_folder;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Browsers: the variable that tells the suite, the usual program names, and Debian's package.
+const BROWSERS: [(&str, &[&str], &str); 2] = [
+    ("WOOLLY_CHROMIUM", &["chromium", "chromium-browser", "google-chrome"], "chromium"),
+    ("WOOLLY_FIREFOX", &["firefox-esr", "firefox"], "firefox-esr"),
+];
+
+/// Runs the suite; arguments are its own.
+pub fn run(arguments: &[String]) -> Outcome {
+    check(suite()?.args(arguments))
+}
+
+/// The command that runs the suite, with everything built and installed.
+pub fn suite() -> Outcome<Command> {
+    let package = npm::build(&[])?;
+    let page = page()?;
+    let folder = root().join("tests/browser");
+    npm::install(&folder)?;
+    let models = real_models::fetch()?;
+    let mut command = npm::node()?;
+    command.arg(folder.join("run.mjs")).current_dir(&folder);
+    command.env("WOOLLY_WEB", page).env("WOOLLY_TINY", answers(&models)?).env("WOOLLY_MODELS", models);
+    let Package { folder, tarball } = package;
+    command.env("WOOLLY_PACKAGE", folder).env("WOOLLY_TARBALL", tarball);
+    for (variable, names, package) in BROWSERS {
+        command.env(variable, browser(variable, names, package)?);
+    }
+    Ok(command)
+}
+
+/// Builds the demo page.
+pub fn page() -> Outcome<PathBuf> {
+    let web = root().join("web");
+    npm::install(&web)?;
+    check(npm::npm()?.args(["run", "--silent", "build"]).current_dir(&web))?;
+    Ok(web.join("dist"))
+}
+
+/// Models and the logits to expect of them.
+fn answers(models: &std::path::Path) -> Outcome<PathBuf> {
+    let folder = target_folder().join("answers");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let real = REAL_MODELS.iter().map(|model| format!("{}={}", model.name, models.join(model.file).display()));
+    let mut command = cargo(&["run", "--quiet", "--profile=test", "-p", "woolly-tests", "--bin", "write_answers", "--"]);
+    check(command.arg(&folder).args(real))?;
+    Ok(folder)
+}
+
+/// The browser that the variable names, else one that is installed, else one that is now.
+fn browser(variable: &str, names: &[&str], package: &str) -> Outcome<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let found = || names.iter().find_map(|name| on_path(name));
+    if found().is_none() && exists("apt-get") {
+        // A failure here (not root, no network) is reported just below, with what to do about it.
+        let _ = apt_install(&[package]);
+    }
+    let error = || format!("{} is needed (on Debian: apt-get install {package}); {variable} may name it", names[0]);
+    Ok(found().ok_or_else(error)?)
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
