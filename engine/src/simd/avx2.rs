@@ -75,7 +75,7 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     /// As `i16`.
     type Scales = __m256i;
 
-    const MANY_REGISTERS: bool = false;
+    const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = VNNI;
     const PREFERS_UNSIGNED: bool = VNNI;
 

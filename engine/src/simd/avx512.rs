@@ -44,7 +44,7 @@ impl Simd for Avx512Vnni {
     /// As `i32`.
     type Scales = __m512i;
 
-    const MANY_REGISTERS: bool = true;
+    const ACCUMULATORS: usize = 24;
     const SUMS_32: bool = true;
     const PREFERS_UNSIGNED: bool = true;
 

@@ -20,6 +20,8 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
@@ -30,6 +32,8 @@ pub use avx512::Avx512Vnni;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 pub use neon::{Arm, Neon, NeonDotprod, NeonI8mm};
 pub use scalar::Scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm::{RelaxedSimd, Simd128, Wasm};
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -54,6 +58,10 @@ pub enum Level {
     NeonDotprod,
     /// 64-bit Arm with `dotprod` and `i8mm`.
     NeonI8mm,
+    /// WebAssembly with SIMD.
+    Simd128,
+    /// WebAssembly with relaxed SIMD.
+    RelaxedSimd,
 }
 
 impl Level {
@@ -66,6 +74,8 @@ impl Level {
         Level::Neon,
         Level::NeonDotprod,
         Level::NeonI8mm,
+        Level::Simd128,
+        Level::RelaxedSimd,
     ];
 
     /// The fastest level that this CPU has.
@@ -84,6 +94,8 @@ impl Level {
         return x86::has(self);
         #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
         return neon::has(self);
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return wasm::has(self);
         #[allow(unreachable_code)] // Elsewhere.
         (self == Level::Scalar)
     }
@@ -98,6 +110,8 @@ impl Level {
             Level::Neon => "neon",
             Level::NeonDotprod => "neon-dotprod",
             Level::NeonI8mm => "neon-i8mm",
+            Level::Simd128 => "simd128",
+            Level::RelaxedSimd => "relaxed-simd",
         }
     }
 
@@ -137,6 +151,20 @@ impl Level {
             }
             Level::NeonI8mm => {
                 if let Some(token) = NeonI8mm::new() {
+                    return token.run(kernel);
+                }
+            }
+            _ => {}
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        match self {
+            Level::Simd128 => {
+                if let Some(token) = Simd128::new() {
+                    return token.run(kernel);
+                }
+            }
+            Level::RelaxedSimd => {
+                if let Some(token) = RelaxedSimd::new() {
                     return token.run(kernel);
                 }
             }
@@ -208,8 +236,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 16 integer scales of a block.
     type Scales: Copy;
 
-    /// Whether 24 accumulators fit in registers, beside what feeds them; else 6 do.
-    const MANY_REGISTERS: bool;
+    /// How many vectors of sums fit in registers, beside what feeds them: 24, 6 or 3.
+    const ACCUMULATORS: usize;
     /// Whether partial sums are `i32`.
     const SUMS_32: bool;
     /// Whether signed weights are better made unsigned, by adding 128, than given to [`Simd::dot_signed`].

@@ -109,7 +109,7 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     /// As `i32`.
     type Scales = [int32x4_t; 4];
 
-    const MANY_REGISTERS: bool = false;
+    const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = true;
     const PREFERS_UNSIGNED: bool = false;
 

@@ -28,7 +28,7 @@ impl Simd for Scalar {
     type Partial = [i32; 16];
     type Scales = u128;
 
-    const MANY_REGISTERS: bool = false;
+    const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = true;
     const PREFERS_UNSIGNED: bool = false;
 

@@ -460,7 +460,7 @@ impl<const R: usize> Kernel for Quantized<'_, R> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        if S::MANY_REGISTERS {
+        if S::ACCUMULATORS >= 24 {
             self.columns::<S, 4>(s, 0);
         } else {
             for v in 0..CHUNK / LANES {

@@ -60,7 +60,7 @@ impl<B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, B, R, W> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         // As many vectors at a time as leave room for all sums in registers.
-        let room = if S::MANY_REGISTERS { 24 / R } else { 6 / R };
+        let room = S::ACCUMULATORS / R;
         let mut v = 0;
         if room >= 4 {
             while self.vectors - v >= 4 {
@@ -129,9 +129,11 @@ pub(super) fn tiles<S: Simd>(s: S, rows: Range<usize>, work: &mut impl Tiles) {
     let mut row = rows.start;
     while row < rows.end {
         let count = match rows.end - row {
-            left @ 1..=4 => left,
+            left @ 1..=3 => left,
+            4 if S::ACCUMULATORS < 6 => 2,
+            4 => 4,
             5 => 3,
-            _ => 6,
+            _ => S::ACCUMULATORS.min(6),
         };
         match count {
             1 => work.tile::<S, 1>(s, row),

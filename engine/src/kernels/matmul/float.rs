@@ -25,14 +25,17 @@ impl<F: Float<N, W>, const N: usize, const W: usize> Kernel for Floats<'_, '_, F
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let mut c = 0;
-        if S::MANY_REGISTERS {
+        if S::ACCUMULATORS >= 24 {
             while self.out.rows() - c >= 6 {
                 self.columns::<S, 4, 6>(s, c);
                 c += 6;
             }
         }
         while self.out.rows() - c >= 3 {
-            self.columns::<S, 2, 3>(s, c);
+            match S::ACCUMULATORS {
+                ..6 => self.columns::<S, 1, 3>(s, c),
+                _ => self.columns::<S, 2, 3>(s, c),
+            }
             c += 3;
         }
         while c < self.out.rows() {

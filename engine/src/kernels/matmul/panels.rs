@@ -19,8 +19,6 @@ use core::ops::Range;
 
 /// Rows of a vector.
 const ROWS: usize = 16;
-/// Columns that the inner loop takes at a time.
-const COLUMNS: usize = 6;
 /// Elements per row that a panel holds.
 pub(super) const DEPTH: usize = 1024;
 
@@ -60,7 +58,11 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        if S::MANY_REGISTERS { self.panels::<S, 2>(s) } else { self.panels::<S, 1>(s) }
+        match S::ACCUMULATORS {
+            ..6 => self.panels::<S, 1, 3>(s),
+            6..24 => self.panels::<S, 1, 6>(s),
+            _ => self.panels::<S, 2, 6>(s),
+        }
     }
 }
 
@@ -68,9 +70,9 @@ impl<'a, F, const LEN: usize, const SUMS: usize, const N: usize> Panels<'a, '_, 
 where
     F: Format<LEN, SUMS, N>,
 {
-    /// With `R` vectors of rows in a panel.
+    /// With `R` vectors of rows in a panel, of which the inner loop takes `C` columns at a time.
     #[inline(always)]
-    fn panels<S: Simd, const R: usize>(&mut self, s: S) {
+    fn panels<S: Simd, const R: usize, const C: usize>(&mut self, s: S) {
         let mut panel = F::panel::<R>();
         let panel = panel.borrow_mut();
         // Evenly, so that no panel is much shorter than the others.
@@ -85,10 +87,10 @@ where
                 let next = self.next(first + R * ROWS, from, depth);
                 let mut c = 0;
                 while c < self.x.n {
-                    let step = if self.x.n - c > COLUMNS - 2 { COLUMNS } else { 2 };
+                    let step = if self.x.n - c > C.max(4) - 2 { C } else { 2 };
                     next.prefetch(s, R * ROWS, c..c + step, self.x.n);
                     match step {
-                        COLUMNS => self.multiply::<S, R, COLUMNS>(s, panel, from, first, c),
+                        _ if step == C => self.multiply::<S, R, C>(s, panel, from, first, c),
                         _ => self.multiply::<S, R, 2>(s, panel, from, first, c),
                     }
                     c += step;

@@ -1,0 +1,658 @@
+//! WebAssembly's vectors of 16 bytes, and the same with the dot product of relaxed SIMD.
+//!
+//! A vector of 64 bytes is four registers. There is nothing to detect: a program whose instructions a browser lacks does not
+//! load there, so what was compiled is available. Relaxed SIMD leaves some results to the implementation; what is used of
+//! it here is defined for the operands that it gets.
+//!
+//! - The relaxed dot product takes signed bytes and others of 7 bits. Activations are never -128, so that their magnitudes
+//!   are those others where weights have 8 bits: `w * x = (w ^ m) * |x| + (m & |x|)`, `m` being all ones where `x` is
+//!   negative.
+//! - Without it, the even and the odd bytes of groups are multiplied as `i16`, which adds products in pairs.
+
+use super::{Kernel, Level, Simd};
+use core::arch::wasm32::*;
+
+/// Proof that the program is compiled for vectors, and where `RELAXED` is set, for relaxed ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Wasm<const RELAXED: bool>(());
+
+/// Vectors.
+pub type Simd128 = Wasm<false>;
+/// Vectors, with the relaxed dot product.
+pub type RelaxedSimd = Wasm<true>;
+
+impl<const RELAXED: bool> Wasm<RELAXED> {
+    const LEVEL: Level = if RELAXED { Level::RelaxedSimd } else { Level::Simd128 };
+
+    /// The proof, where the program is compiled so.
+    #[inline]
+    pub fn new() -> Option<Self> {
+        has(Self::LEVEL).then_some(Self(()))
+    }
+}
+
+/// Whether kernels of `level` are compiled.
+#[inline]
+pub(super) fn has(level: Level) -> bool {
+    match level {
+        Level::Scalar | Level::Simd128 => true,
+        Level::RelaxedSimd => cfg!(target_feature = "relaxed-simd"),
+        _ => false,
+    }
+}
+
+/// Calls for each of the four registers of a vector.
+macro_rules! each {
+    ($i:ident => $call:expr) => {
+        [
+            {
+                const $i: usize = 0;
+                $call
+            },
+            {
+                const $i: usize = 1;
+                $call
+            },
+            {
+                const $i: usize = 2;
+                $call
+            },
+            {
+                const $i: usize = 3;
+                $call
+            },
+        ]
+    };
+}
+
+impl<const RELAXED: bool> Simd for Wasm<RELAXED> {
+    type Bytes = [v128; 4];
+    type Ints = [v128; 4];
+    type Floats = [v128; 4];
+    type Partial = [v128; 4];
+    /// As `i32`.
+    type Scales = [v128; 4];
+
+    // Of an x86-64 processor's 16 registers of 16 bytes, which are what most browsers have.
+    const ACCUMULATORS: usize = 3;
+    const SUMS_32: bool = true;
+    const PREFERS_UNSIGNED: bool = false;
+
+    #[inline(always)]
+    fn level(self) -> Level {
+        Self::LEVEL
+    }
+
+    #[inline(never)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Out {
+        kernel.run(self)
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _bytes: &[u8], _offset: usize) {}
+
+    #[inline(always)]
+    fn bytes(self, from: &[u8; 64]) -> [v128; 4] {
+        load(from)
+    }
+
+    #[inline(always)]
+    fn codes(self, from: &[i8; 64]) -> [v128; 4] {
+        load(from)
+    }
+
+    #[inline(always)]
+    fn twice(self, from: &[u8; 32]) -> [v128; 4] {
+        let [low, high] = load(from);
+        [low, high, low, high]
+    }
+
+    #[inline(always)]
+    fn quarters(self, from: [&[u8; 16]; 4]) -> [v128; 4] {
+        from.map(|from| load::<_, 16, 1>(from)[0])
+    }
+
+    #[inline(always)]
+    fn code_quarters(self, from: [&[i8; 16]; 4]) -> [v128; 4] {
+        from.map(|from| load::<_, 16, 1>(from)[0])
+    }
+
+    #[inline(always)]
+    fn spread_bits(self, bits: u64) -> [v128; 4] {
+        each!(I => {
+            let bytes = u16x8_splat((bits >> (16 * I)) as u16);
+            let bytes = u8x16_shuffle::<0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1>(bytes, bytes);
+            let bit = u64x2_splat(0x8040_2010_0804_0201);
+            u8x16_eq(v128_and(bytes, bit), bit)
+        })
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: u8) -> [v128; 4] {
+        [u8x16_splat(byte); 4]
+    }
+
+    #[inline(always)]
+    fn splat4(self, from: &[i8; 4]) -> [v128; 4] {
+        self.splat_int(i32::from_le_bytes(from.map(|code| code as u8)))
+    }
+
+    #[inline(always)]
+    fn store(self, bytes: [v128; 4], to: &mut [u8; 64]) {
+        store(bytes, to);
+    }
+
+    #[inline(always)]
+    fn store_codes(self, codes: [v128; 4], to: &mut [i8; 64]) {
+        store(codes, to);
+    }
+
+    #[inline(always)]
+    fn sum_codes(self, codes: [v128; 4]) -> [i16; 4] {
+        let sums = sum_fours(codes.map(|codes| i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(codes))));
+        let sums = [
+            i32x4_extract_lane::<0>(sums),
+            i32x4_extract_lane::<1>(sums),
+            i32x4_extract_lane::<2>(sums),
+            i32x4_extract_lane::<3>(sums),
+        ];
+        sums.map(|sum| sum as i16)
+    }
+
+    #[inline(always)]
+    fn and(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => v128_and(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn or(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => v128_or(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn xor(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => v128_xor(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn field(self, a: [v128; 4], shifts: [i32; 4], mask: u8) -> [v128; 4] {
+        each!(I => {
+            // Bytes shift as i16, which processors can: what comes from a neighbour, the mask takes away.
+            let moved = match shifts[I] {
+                0 => a[I],
+                left @ ..0 => u16x8_shl(a[I], left.unsigned_abs()),
+                right => u16x8_shr(a[I], right.unsigned_abs()),
+            };
+            v128_and(moved, u8x16_splat(mask))
+        })
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], index: [v128; 4]) -> [v128; 4] {
+        let [table] = load(table);
+        each!(I => if RELAXED { relaxed_swizzle(table, index[I]) } else { u8x16_swizzle(table, index[I]) })
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [[v128; 4]; 16]) -> [[v128; 4]; 16] {
+        // A square of 4 x 4 groups of rows 4i to 4i + 3 becomes one of columns, in their quarters i.
+        let mut out = rows;
+        for (i, rows) in rows.as_chunks::<4>().0.iter().enumerate() {
+            for (quarter, columns) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let square = transpose_square([rows[0][quarter], rows[1][quarter], rows[2][quarter], rows[3][quarter]]);
+                for (column, groups) in columns.iter_mut().zip(square) {
+                    column[i] = groups;
+                }
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn open(self, sum: [v128; 4]) -> [v128; 4] {
+        sum
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: [v128; 4], weights: [v128; 4], x: [v128; 4]) -> [v128; 4] {
+        each!(I => match RELAXED {
+            true => relaxed_dot(x[I], weights[I], sum[I]),
+            // The high bit is clear.
+            false => add_fours(sum[I], [v128_and(weights[I], u16x8_splat(0xFF)), u16x8_shr(weights[I], 8)], x[I]),
+        })
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, sum: [v128; 4], weights: [v128; 4], x: [v128; 4]) -> [v128; 4] {
+        each!(I => match RELAXED {
+            true => {
+                let (negative, magnitude) = (i8x16_shr(x[I], 7), i8x16_abs(x[I]));
+                let rest = relaxed_dot(u8x16_splat(1), v128_and(negative, magnitude), i32x4_splat(0));
+                i32x4_add(relaxed_dot(v128_xor(weights[I], negative), magnitude, sum[I]), rest)
+            }
+            false => add_fours(sum[I], halves(weights[I]), x[I]),
+        })
+    }
+
+    #[inline(always)]
+    fn close(self, sum: [v128; 4]) -> [v128; 4] {
+        sum
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, total: [v128; 4], sum: [v128; 4], scale: [v128; 4]) -> [v128; 4] {
+        each!(I => i32x4_add(total[I], i32x4_mul(sum[I], scale[I])))
+    }
+
+    #[inline(always)]
+    fn add_scaled_short(self, total: [v128; 4], sum: [v128; 4], scale: [v128; 4]) -> [v128; 4] {
+        // The scales' high halves are zero, and multiply nothing but signs.
+        each!(I => i32x4_add(total[I], i32x4_dot_i16x8(sum[I], scale[I])))
+    }
+
+    #[inline(always)]
+    fn scales<const SHORT: bool>(self, numbers: u128) -> [v128; 4] {
+        let [low, high] = widen(numbers);
+        match SHORT {
+            true => [
+                u32x4_extend_low_u16x8(low),
+                u32x4_extend_high_u16x8(low),
+                u32x4_extend_low_u16x8(high),
+                u32x4_extend_high_u16x8(high),
+            ],
+            false => [
+                i32x4_extend_low_i16x8(low),
+                i32x4_extend_high_i16x8(low),
+                i32x4_extend_low_i16x8(high),
+                i32x4_extend_high_i16x8(high),
+            ],
+        }
+    }
+
+    #[inline(always)]
+    fn quarter_scales<const SHORT: bool>(self, scales: [v128; 4], list: [usize; 4]) -> [v128; 4] {
+        // The list is constant: nothing is left of this but the shuffle.
+        each!(I => {
+            let four = scales[list[I] / 4];
+            match list[I] % 4 {
+                0 => u32x4_shuffle::<0, 0, 0, 0>(four, four),
+                1 => u32x4_shuffle::<1, 1, 1, 1>(four, four),
+                2 => u32x4_shuffle::<2, 2, 2, 2>(four, four),
+                _ => u32x4_shuffle::<3, 3, 3, 3>(four, four),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn lane_scale(self, groups: [v128; 4], j: usize) -> [v128; 4] {
+        each!(I => i32x4_shr(i32x4_shl(groups[I], 24 - 8 * j as u32), 24))
+    }
+
+    #[inline(always)]
+    fn lane_pair(self, groups: [v128; 4], a: usize, b: usize) -> [v128; 4] {
+        each!(I => {
+            // Each byte goes to the high half of its i16, and an arithmetic shift brings it down with its sign.
+            let place = u32x4_splat((a << 8 | b << 24 | 0x00FF_00FF) as u32);
+            let place = v128_or(u32x4(0, 0x0404_0404, 0x0808_0808, 0x0C0C_0C0C), place);
+            i16x8_shr(u8x16_swizzle(groups[I], place), 8)
+        })
+    }
+
+    #[inline(always)]
+    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [v128; 4] {
+        let sums = load::<_, 16, 2>(sums);
+        each!(I => {
+            let [low, high] = widen(numbers[I / 2]);
+            let numbers = match (run, I % 2) {
+                (32, 0) => u16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(low, low),
+                (32, _) => u16x8_shuffle::<4, 4, 5, 5, 6, 6, 7, 7>(low, low),
+                (_, 0) => low,
+                _ => high,
+            };
+            i32x4_dot_i16x8(numbers, sums[I % 2])
+        })
+    }
+
+    #[inline(always)]
+    fn sum_pairs(self, from: &[i16; 16]) -> [i16; 8] {
+        let [low, high] = load(from).map(|pairs| i32x4_extadd_pairwise_i16x8(pairs));
+        let mut sums = [0; 8];
+        store([i16x8_narrow_i32x4(low, high)], &mut sums);
+        sums
+    }
+
+    #[inline(always)]
+    fn ints(self, from: &[i32; 16]) -> [v128; 4] {
+        load(from)
+    }
+
+    #[inline(always)]
+    fn short_ints(self, from: &[i16; 16]) -> [v128; 4] {
+        let [low, high] = load(from);
+        [
+            i32x4_extend_low_i16x8(low),
+            i32x4_extend_high_i16x8(low),
+            i32x4_extend_low_i16x8(high),
+            i32x4_extend_high_i16x8(high),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_ints(self, ints: [v128; 4], to: &mut [i32; 16]) {
+        store(ints, to);
+    }
+
+    #[inline(always)]
+    fn splat_int(self, value: i32) -> [v128; 4] {
+        [i32x4_splat(value); 4]
+    }
+
+    #[inline(always)]
+    fn splat_pair(self, from: &[i16; 2]) -> [v128; 4] {
+        self.splat_int(from[0] as u16 as i32 | (from[1] as i32) << 16)
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sum: [v128; 4], a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => i32x4_add(sum[I], i32x4_dot_i16x8(a[I], b[I])))
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => i32x4_sub(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn mul_int(self, a: [v128; 4], factor: i32) -> [v128; 4] {
+        each!(I => i32x4_mul(a[I], i32x4_splat(factor)))
+    }
+
+    #[inline(always)]
+    fn sum_quads(self, [a, b, c, d]: [[v128; 4]; 4]) -> [v128; 4] {
+        each!(I => sum_fours([a[I], b[I], c[I], d[I]]))
+    }
+
+    #[inline(always)]
+    fn sum_halves(self, vectors: [[v128; 4]; 2]) -> [v128; 4] {
+        each!(I => {
+            let vector = vectors[I / 2];
+            i32x4_add(vector[2 * (I % 2)], vector[2 * (I % 2) + 1])
+        })
+    }
+
+    #[inline(always)]
+    fn sum_quarters(self, vectors: [[v128; 4]; 4]) -> [v128; 4] {
+        each!(I => {
+            let [a, b, c, d] = vectors[I];
+            i32x4_add(i32x4_add(a, b), i32x4_add(c, d))
+        })
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: [v128; 4]) -> [v128; 4] {
+        each!(I => f32x4_convert_i32x4(ints[I]))
+    }
+
+    #[inline(always)]
+    fn code_floats(self, from: &[i8; 16]) -> [v128; 4] {
+        let [codes] = load(from);
+        let (low, high) = (i16x8_extend_low_i8x16(codes), i16x8_extend_high_i8x16(codes));
+        self.to_floats([
+            i32x4_extend_low_i16x8(low),
+            i32x4_extend_high_i16x8(low),
+            i32x4_extend_low_i16x8(high),
+            i32x4_extend_high_i16x8(high),
+        ])
+    }
+
+    #[inline(always)]
+    fn floats(self, from: &[f32; 16]) -> [v128; 4] {
+        load(from)
+    }
+
+    #[inline(always)]
+    fn f32s(self, from: &[u8; 64]) -> [v128; 4] {
+        load(from)
+    }
+
+    #[inline(always)]
+    fn f16s(self, from: &[u8; 32]) -> [v128; 4] {
+        from_halfs(high_halves(load(from)))
+    }
+
+    #[inline(always)]
+    fn halfs(self, from: &[u16; 16]) -> [v128; 4] {
+        from_halfs(high_halves(load(from)))
+    }
+
+    #[inline(always)]
+    fn bf16s(self, from: &[u8; 32]) -> [v128; 4] {
+        high_halves(load(from))
+    }
+
+    #[inline(always)]
+    fn half_pairs(self, bits: &[u32; 16]) -> [[v128; 4]; 2] {
+        let bits: [v128; 4] = load(bits);
+        [from_halfs(each!(I => u32x4_shl(bits[I], 16))), from_halfs(bits)]
+    }
+
+    #[inline(always)]
+    fn store_floats(self, floats: [v128; 4], to: &mut [f32; 16]) {
+        store(floats, to);
+    }
+
+    #[inline(always)]
+    fn store_halfs(self, floats: [v128; 4], to: &mut [u16; 16]) {
+        let [a, b, c, d] = floats.map(to_half);
+        store([u16x8_narrow_i32x4(a, b), u16x8_narrow_i32x4(c, d)], to);
+    }
+
+    #[inline(always)]
+    fn splat_float(self, value: f32) -> [v128; 4] {
+        [f32x4_splat(value); 4]
+    }
+
+    #[inline(always)]
+    fn round(self, floats: [[v128; 4]; 4]) -> [v128; 4] {
+        each!(I => {
+            // 1.5 * 2^23: the sum has the integer in its low bits.
+            let round = f32x4_splat(12_582_912.0);
+            let [a, b, c, d] = floats[I].map(|floats| i32x4_sub(f32x4_add(floats, round), round));
+            i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d))
+        })
+    }
+
+    #[inline(always)]
+    fn add(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => f32x4_add(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => f32x4_sub(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => f32x4_mul(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn max(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        // `f32x4_pmax` would do, but what a compiler makes of it mistakes a zero for one of the other sign.
+        each!(I => v128_bitselect(a[I], b[I], f32x4_gt(a[I], b[I])))
+    }
+
+    #[inline(always)]
+    fn sum_lanes(self, vectors: &[[v128; 4]; 16]) -> [v128; 4] {
+        each!(I => {
+            let [a, b, c, d] = vectors.as_chunks::<4>().0[I].map(|[a, b, c, d]| f32x4_add(f32x4_add(a, c), f32x4_add(b, d)));
+            let [ab, cd] = [[a, b], [c, d]].map(|[a, b]| f32x4_add(interleave_low(a, b), interleave_high(a, b)));
+            f32x4_add(join_low(ab, cd), join_high(ab, cd))
+        })
+    }
+}
+
+/// The registers that numbers in memory fill.
+#[inline(always)]
+fn load<T: Copy, const N: usize, const V: usize>(from: &[T; N]) -> [v128; V] {
+    const { assert!(size_of::<[T; N]>() == 16 * V) };
+    core::array::from_fn(|i| {
+        // SAFETY: the reference is to as many bytes as `V` registers have, and this load needs no alignment.
+        unsafe { v128_load(from.as_ptr().cast::<v128>().add(i)) }
+    })
+}
+
+/// Stores registers to the numbers that they fill.
+#[inline(always)]
+fn store<T: Copy, const N: usize, const V: usize>(from: [v128; V], to: &mut [T; N]) {
+    const { assert!(size_of::<[T; N]>() == 16 * V) };
+    for (i, from) in from.into_iter().enumerate() {
+        // SAFETY: the reference is to as many bytes as `V` registers have, this store needs no alignment, and callers
+        // store to integers and floats, which may have any bits.
+        unsafe { v128_store(to.as_mut_ptr().cast::<v128>().add(i), from) }
+    }
+}
+
+/// Adds to each lane four products of signed bytes and others of 7 bits.
+#[inline(always)]
+fn relaxed_dot(signed: v128, small: v128, sum: v128) -> v128 {
+    #[cfg(target_feature = "relaxed-simd")]
+    return i32x4_relaxed_dot_i8x16_i7x16_add(signed, small, sum);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    add_fours(sum, halves(small), signed)
+}
+
+/// The bytes of `table` at indices below 16.
+#[inline(always)]
+fn relaxed_swizzle(table: v128, index: v128) -> v128 {
+    #[cfg(target_feature = "relaxed-simd")]
+    return u8x16_relaxed_swizzle(table, index);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    u8x16_swizzle(table, index)
+}
+
+/// The even and the odd ones of signed bytes, as `i16`.
+#[inline(always)]
+fn halves(bytes: v128) -> [v128; 2] {
+    [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)]
+}
+
+/// Adds to each lane four products of weights, their even and odd ones, and signed bytes.
+#[inline(always)]
+fn add_fours(sum: v128, [even, odd]: [v128; 2], x: v128) -> v128 {
+    let [x_even, x_odd] = halves(x);
+    i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(even, x_even)), i32x4_dot_i16x8(odd, x_odd))
+}
+
+/// 16 `i8` as `i16`.
+#[inline(always)]
+fn widen(numbers: u128) -> [v128; 2] {
+    let bytes = u64x2(numbers as u64, (numbers >> 64) as u64);
+    [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
+}
+
+/// `a0, b0, a1, b1`.
+#[inline(always)]
+fn interleave_low(a: v128, b: v128) -> v128 {
+    u32x4_shuffle::<0, 4, 1, 5>(a, b)
+}
+
+/// `a2, b2, a3, b3`.
+#[inline(always)]
+fn interleave_high(a: v128, b: v128) -> v128 {
+    u32x4_shuffle::<2, 6, 3, 7>(a, b)
+}
+
+/// `a0, a1, b0, b1`.
+#[inline(always)]
+fn join_low(a: v128, b: v128) -> v128 {
+    u64x2_shuffle::<0, 2>(a, b)
+}
+
+/// `a2, a3, b2, b3`.
+#[inline(always)]
+fn join_high(a: v128, b: v128) -> v128 {
+    u64x2_shuffle::<1, 3>(a, b)
+}
+
+/// Transposes 4 x 4 groups of 4 bytes.
+#[inline(always)]
+fn transpose_square([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+    let (low0, high0) = (interleave_low(a, b), interleave_high(a, b));
+    let (low1, high1) = (interleave_low(c, d), interleave_high(c, d));
+    [join_low(low0, low1), join_high(low0, low1), join_low(high0, high1), join_high(high0, high1)]
+}
+
+/// The sum of the integers of each of four registers.
+#[inline(always)]
+fn sum_fours([a, b, c, d]: [v128; 4]) -> v128 {
+    let [ab, cd] = [[a, b], [c, d]].map(|[a, b]| i32x4_add(interleave_low(a, b), interleave_high(a, b)));
+    i32x4_add(join_low(ab, cd), join_high(ab, cd))
+}
+
+/// 16 numbers of 16 bits, as the high halves of 32.
+#[inline(always)]
+fn high_halves([low, high]: [v128; 2]) -> [v128; 4] {
+    let zero = u16x8_splat(0);
+    [
+        u16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, low),
+        u16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, low),
+        u16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, high),
+        u16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, high),
+    ]
+}
+
+/// Where sign, exponent and mantissa of an `f16` are once it is moved to their places in an `f32`.
+const PLACES: u32 = 0x8FFF_E000;
+/// What the exponent of an `f16` lacks to one of an `f32`.
+const BIAS: u32 = 112 << 23;
+
+/// The `f16` in the high halves of 16 numbers; their low halves may hold anything.
+#[inline(always)]
+fn from_halfs(bits: [v128; 4]) -> [v128; 4] {
+    let moved = bits.map(|bits| v128_and(i32x4_shr(bits, 3), u32x4_splat(PLACES)));
+    // Exponents 1 to 30, and not 0 or 31, keep a bit of these when 1 is added.
+    let normal = moved.map(|moved| v128_and(u32x4_add(moved, u32x4_splat(1 << 23)), u32x4_splat(0xF << 24)));
+    let least = u32x4_min(u32x4_min(normal[0], normal[1]), u32x4_min(normal[2], normal[3]));
+    if u32x4_all_true(least) {
+        return moved.map(|moved| u32x4_add(moved, u32x4_splat(BIAS)));
+    }
+    from_any_halfs(moved)
+}
+
+/// The same where some are zero, subnormal, infinite or NaN, from their bits at their places.
+#[inline(never)]
+fn from_any_halfs(moved: [v128; 4]) -> [v128; 4] {
+    moved.map(|moved| {
+        let magnitude = v128_and(moved, u32x4_splat(0x7FFF_FFFF));
+        let normal = u32x4_add(magnitude, u32x4_splat(BIAS));
+        // With the exponent of 2^-14 a subnormal one is 2^-14 too large, which is subtracted without rounding.
+        let least = u32x4_splat(BIAS + (1 << 23));
+        let small = f32x4_sub(u32x4_add(magnitude, least), least);
+        let finite = v128_bitselect(small, normal, i32x4_lt(magnitude, u32x4_splat(1 << 23)));
+        let infinite = i32x4_ge(magnitude, u32x4_splat(31 << 23));
+        let all = v128_or(finite, v128_and(infinite, u32x4_splat(0xFF << 23)));
+        v128_or(all, v128_xor(moved, magnitude))
+    })
+}
+
+/// Four `f32` as the bits of `f16`, rounded to nearest even.
+#[inline(always)]
+fn to_half(floats: v128) -> v128 {
+    let magnitude = v128_and(floats, u32x4_splat(0x7FFF_FFFF));
+    let sign = u32x4_shr(v128_xor(floats, magnitude), 16);
+    // Half of a unit in the last place, less one where the number below is even.
+    let odd = v128_and(u32x4_shr(magnitude, 13), u32x4_splat(1));
+    let rounded = u32x4_add(u32x4_add(magnitude, u32x4_splat(0xFFF)), odd);
+    let normal = u32x4_shr(u32x4_sub(rounded, u32x4_splat(BIAS)), 13);
+    // A unit of 2^-24 is the last place of 0.5: the sum is rounded to it.
+    let half = f32x4_splat(0.5);
+    let small = u32x4_sub(f32x4_add(magnitude, half), half);
+    let finite = v128_bitselect(small, normal, i32x4_lt(magnitude, u32x4_splat(BIAS + (1 << 23))));
+    let infinity = u32x4_splat(0x7C00);
+    let nan = v128_or(v128_and(u32x4_shr(magnitude, 13), u32x4_splat(0x3FF)), u32x4_splat(0x200));
+    let nan = v128_and(nan, i32x4_gt(magnitude, u32x4_splat(0xFF << 23)));
+    let large = i32x4_ge(magnitude, u32x4_splat(143 << 23));
+    v128_or(v128_bitselect(v128_or(infinity, nan), finite, large), sign)
+}
