@@ -32,7 +32,6 @@ export interface Session {
 
 export interface Sha256 {
   update(bytes: Uint8Array): void;
-  update_memory(ptr: number, length: number): void;
   finish(): string;
 }
 

@@ -1,14 +1,12 @@
 //! Sessions: a context that tokens are fed to, and what is generated from it.
 
 use serde::Deserialize;
-use serde_json::json;
 use wasm_bindgen::prelude::wasm_bindgen;
-use woolly_engine::model::{Memory, Options};
+use woolly_engine::model::Options;
 use woolly_engine::sampler::{Params, Sampler};
 use woolly_engine::session::{self, Continuation, KvType, Until};
 
 use crate::error::{Error, Result};
-use crate::memory_size;
 use crate::model::{Model, parse};
 use crate::pool::pool;
 
@@ -21,7 +19,6 @@ const DEFAULT_BATCH: usize = 256;
 #[wasm_bindgen]
 pub struct Session {
     session: session::Session,
-    options: Options,
     prompt: Vec<u32>,
     generation: Option<Generation>,
     token: Option<u32>,
@@ -42,19 +39,13 @@ impl Session {
         let asked: Asked = parse(options, "the options")?;
         let options = asked.options(model.shared().spec().context)?;
         let session = session::Session::new(model.shared().clone(), pool(asked.n_threads.unwrap_or(1)), &options)?;
-        Ok(Self { session, options, prompt: Vec::new(), generation: None, token: None })
+        Ok(Self { session, prompt: Vec::new(), generation: None, token: None })
     }
 
     /// Positions of the context.
     #[wasm_bindgen(getter)]
     pub fn n_ctx(&self) -> usize {
         self.session.context()
-    }
-
-    /// Tokens of a prompt that are best fed together.
-    #[wasm_bindgen(getter)]
-    pub fn n_batch(&self) -> usize {
-        self.options.batch
     }
 
     /// Tokens in the context.
@@ -82,15 +73,10 @@ impl Session {
         Ok(self.session.feed(tokens)?)
     }
 
-    /// Forgets all tokens.
-    pub fn clear(&mut self) {
-        self.generation = None;
-        self.session.rewind(0);
-    }
-
     /// The logits behind each of some tokens, from an empty context: positions × vocabulary.
     pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        self.clear();
+        self.generation = None;
+        self.session.rewind(0);
         let length = ids.len() * self.session.model().tokenizer().vocab_len();
         let mut all = Vec::new();
         all.try_reserve_exact(length).map_err(|_| woolly_engine::bytes::OutOfMemory(4 * length))?;
@@ -126,13 +112,6 @@ impl Session {
     #[wasm_bindgen(getter)]
     pub fn token(&self) -> Option<u32> {
         self.token
-    }
-
-    /// What it takes, as the package's `Memory` in JSON; `total` is all of the instance's memory.
-    #[wasm_bindgen(getter)]
-    pub fn memory(&self) -> String {
-        let Memory { weights, kv_cache, scratch } = self.session.model().memory(&self.options);
-        json!({ "weights": weights, "kv_cache": kv_cache, "scratch": scratch, "total": memory_size() }).to_string()
     }
 
     /// Why the generation ended, in the OpenAI API's words; nothing while it goes on.

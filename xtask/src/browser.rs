@@ -54,7 +54,8 @@ fn answers(models: &std::path::Path) -> Outcome<PathBuf> {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
     let real = REAL_MODELS.iter().map(|model| format!("{}={}", model.name, models.join(model.file).display()));
-    let mut command = cargo(&["run", "--quiet", "--profile=test", "-p", "woolly-tests", "--bin", "write_answers", "--"]);
+    let mut command =
+        cargo(&["run", "--quiet", "--profile=test", "-p", "woolly-tests", "--bin", "write_answers", "--"]);
     check(command.arg(&folder).args(real))?;
     Ok(folder)
 }

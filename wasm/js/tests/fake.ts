@@ -124,7 +124,6 @@ export function fake(): Fake {
     Session: FakeSession,
     Sha256: class {
       update() {}
-      update_memory() {}
       finish = () => '0'.repeat(64);
     },
     read_header(prefix) {
