@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code)]
 
+mod checksum;
 mod crew;
 mod shared;
 mod tile;
 
+pub use checksum::checksum;
 pub use crew::{Crew, Team};
 pub use shared::{Claim, Cut, Element, OutOfMemory, Shared};
 pub use tile::Tile;

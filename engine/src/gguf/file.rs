@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use super::error::Error;
 use super::metadata::{Metadata, find_by_name, sort_by_name};
 use super::parse::parse_header;
-use super::split::{check_part, check_tensors};
+use super::split::{KEYS as SPLIT_KEYS, check_part, check_tensors};
 use super::tensor::{Header, Tensor};
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, checksum};
 
 /// A model's metadata and tensors, from one file or from all the files of a split model.
 #[derive(Debug, Clone)]
@@ -87,10 +87,27 @@ impl Gguf {
     pub fn tensor(&self, name: &str) -> Option<(&Tensor, Bytes)> {
         let index = find_by_name(&self.tensors, &self.by_name, name, Placed::name)?;
         let Placed { tensor, part } = &self.tensors[index];
-        let Part { file, data_offset } = &self.parts[*part];
-        let start = data_offset + tensor.offset;
-        let data = file.slice(start as usize..(start + tensor.bytes()) as usize)?;
-        Some((tensor, data))
+        Some((tensor, self.data(tensor, *part)?))
+    }
+
+    /// A checksum that tells models apart, also those of one shape: of the metadata, and of each tensor's name, type, shape
+    /// and first bytes. How a model is split into files has no influence.
+    pub fn fingerprint(&self) -> u64 {
+        let (mut sum, mut value) = (0, Vec::new());
+        for (key, of_key) in self.metadata.iter().filter(|(key, _)| !key.starts_with(SPLIT_KEYS)) {
+            value.clear();
+            of_key.write(&mut value);
+            sum = checksum(checksum(sum, key.as_bytes()), &value);
+        }
+        for Placed { tensor, part } in &self.tensors {
+            let shape =
+                tensor.dims.iter().fold(u64::from(tensor.kind.id()), |sum, dim| checksum(sum, &dim.to_le_bytes()));
+            let data = self.data(tensor, *part);
+            let first = data.iter().map(|data| &data[..data.len().min(FIRST_BYTES)]);
+            sum = checksum(checksum(sum, tensor.name.as_bytes()), &shape.to_le_bytes());
+            sum = first.fold(sum, checksum);
+        }
+        sum
     }
 
     /// Number of files.
@@ -101,6 +118,17 @@ impl Gguf {
     /// Bytes of all files together.
     pub fn size(&self) -> u64 {
         self.parts.iter().map(|part| part.file.len() as u64).sum()
+    }
+}
+
+/// The bytes of each tensor that count for [`Gguf::fingerprint`].
+const FIRST_BYTES: usize = 64;
+
+impl Gguf {
+    fn data(&self, tensor: &Tensor, part: usize) -> Option<Bytes> {
+        let Part { file, data_offset } = &self.parts[part];
+        let start = data_offset + tensor.offset;
+        file.slice(start as usize..(start + tensor.bytes()) as usize)
     }
 }
 

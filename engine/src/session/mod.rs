@@ -1,10 +1,12 @@
 //! One conversation with a model: the tokens in its KV cache, and the logits behind them.
 
 mod generate;
+mod snapshot;
 
 pub use crate::model::{Memory, Model, Options};
 pub use crate::transformer::KvType;
 pub use generate::{Continuation, Finish, Generation, Piece, Until};
+pub use snapshot::SnapshotError;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -59,6 +61,8 @@ pub struct Session {
     tokens: Vec<u32>,
     /// Positions that the KV cache has held since it was last empty.
     written: usize,
+    /// The first position that what was loaded can be rewound to.
+    floor: usize,
 }
 
 impl Session {
@@ -72,7 +76,7 @@ impl Session {
         let state = State::new(&crew, model.spec(), limits, options.kv)?;
         let mut tokens = Vec::new();
         tokens.try_reserve_exact(limits.context).map_err(|_| OutOfMemory(4 * limits.context))?;
-        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens, written: 0 })
+        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens, written: 0, floor: 0 })
     }
 
     /// The model.
@@ -128,12 +132,12 @@ impl Session {
     /// Drops all but the first `len` tokens, and returns how many are left. That may be none: layers with a window keep
     /// only what is still to be seen, and a few hundred positions more, so that going back further means to begin again.
     pub fn rewind(&mut self, len: usize) -> usize {
-        if len < self.state.oldest(self.model.spec(), self.written) {
+        if len < self.oldest() {
             self.tokens.clear();
         }
         self.tokens.truncate(len);
         if self.tokens.is_empty() {
-            self.written = 0;
+            (self.written, self.floor) = (0, 0);
         }
         self.tokens.len()
     }
@@ -147,6 +151,11 @@ impl Session {
         let kept = self.rewind(common);
         self.feed(&tokens[kept..])?;
         Ok(kept)
+    }
+
+    /// The first position that the session can be rewound to, other than 0.
+    fn oldest(&self) -> usize {
+        self.state.oldest(self.model.spec(), self.written).max(self.floor)
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {

@@ -13,11 +13,13 @@
 
 mod backend;
 mod cpu;
+mod kept;
 mod kv_cache;
 mod state;
 
 pub use backend::{Activations, Addition, Backend, Forms};
 pub use cpu::Cpu;
+pub use kept::Kept;
 pub use kv_cache::KvType;
 pub use state::{Limits, State};
 
