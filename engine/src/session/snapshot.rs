@@ -16,8 +16,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::Session;
-use crate::bytes::{OutOfMemory, checksum};
+use super::{Error, Session, reserved};
+use crate::bytes::checksum;
 use crate::transformer::{Kept, KvType};
 
 const MAGIC: [u8; 8] = *b"woollykv";
@@ -61,6 +61,14 @@ pub enum SnapshotError {
         found: u64,
         /// The session's.
         expected: usize,
+    },
+    /// Any, while the model is still being received: only a whole one can be told from others.
+    #[error("the model is still being received: {arrived} of its {size} bytes are there")]
+    Receiving {
+        /// Bytes that are there.
+        arrived: u64,
+        /// Bytes of all files.
+        size: u64,
     },
     /// A KV cache of another type.
     #[error("the snapshot's KV cache has the type {}, the session's {}", Named(*found), expected.name())]
@@ -108,16 +116,21 @@ impl Session {
     /// The session as bytes: its tokens, keys and values, and logits. Any session of the same model and KV type whose
     /// context has room for the tokens can [load](Self::load) them, and then goes on with the bits that this one would
     /// have had. It takes exclusive access to read, since the cache belongs to the threads of a pass.
-    pub fn save(&mut self) -> Result<Vec<u8>, OutOfMemory> {
+    ///
+    /// An error where a staged prompt is under way, the model is still being received, or memory is short.
+    pub fn save(&mut self) -> Result<Vec<u8>, Error> {
+        self.check_unstaged()?;
+        let gguf = self.model.gguf();
+        let receiving = Error::Receiving { arrived: gguf.arrived(), size: gguf.size() };
+        let fingerprint = gguf.fingerprint().ok_or(receiving)?;
         let (model, vocabulary) = (self.model.clone(), self.limits.vocabulary);
         let kept = Kept { oldest: self.oldest(), end: self.tokens.len() };
         let kv = self.state.kv();
         let length = kept.bytes(model.spec(), kv) as usize + (HEADER + 4 * kept.end + 4 * vocabulary + CHECKSUM);
-        let mut out = Vec::new();
-        out.try_reserve_exact(length).map_err(|_| OutOfMemory(length))?;
+        let mut out = reserved(length)?;
         out.extend_from_slice(&MAGIC);
         out.extend([VERSION, kv_id(kv)].iter().flat_map(|number| number.to_le_bytes()));
-        let numbers = [model.gguf().fingerprint(), vocabulary as u64, kept.end as u64, kept.oldest as u64];
+        let numbers = [fingerprint, vocabulary as u64, kept.end as u64, kept.oldest as u64];
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         out.extend(self.tokens.iter().flat_map(|token| token.to_le_bytes()));
         out.extend(self.state.logits(0).iter().flat_map(|logit| logit.to_le_bytes()));
@@ -127,7 +140,7 @@ impl Session {
     }
 
     /// Makes the session what [`Session::save`] was called on, and returns how many tokens that are. Where the bytes are
-    /// refused it stays as it was.
+    /// refused it stays as it was; otherwise a staged prompt is dropped.
     pub fn load(&mut self, bytes: &[u8]) -> Result<usize, SnapshotError> {
         let snapshot = Snapshot::parse(bytes, self)?;
         let Snapshot { kept, tokens, logits, keys_and_values } = snapshot;
@@ -136,7 +149,7 @@ impl Session {
         self.state.set_logits(logits.iter().map(|bytes| f32::from_le_bytes(*bytes)));
         self.tokens.clear();
         self.tokens.extend(tokens.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-        (self.written, self.floor) = (kept.end, kept.oldest);
+        (self.written, self.floor, self.staged) = (kept.end, kept.oldest, None);
         Ok(kept.end)
     }
 }
@@ -181,7 +194,9 @@ fn kept(bytes: &[u8], session: &Session) -> Result<Kept, SnapshotError> {
     }
     let [version, found_kv] = [8, 12].map(|at| number(bytes, at) as u32);
     let [model, vocabulary, tokens, oldest] = [16, 24, 32, 40].map(|at| number(bytes, at));
-    let (fingerprint, limits) = (session.model.gguf().fingerprint(), session.limits);
+    let (gguf, limits) = (session.model.gguf(), session.limits);
+    let receiving = SnapshotError::Receiving { arrived: gguf.arrived(), size: gguf.size() };
+    let fingerprint = gguf.fingerprint().ok_or(receiving)?;
     if version != VERSION {
         return Err(SnapshotError::Version(version));
     }

@@ -112,6 +112,11 @@ impl State {
         self.logits.get_mut().copy_within(row * vocabulary..(row + 1) * vocabulary, 0);
     }
 
+    /// The residual stream between passes: a row of the embedding's length for each token of a batch.
+    pub fn residual(&mut self) -> &mut [f32] {
+        self.residual.get_mut()
+    }
+
     /// How the KV cache stores its numbers.
     pub fn kv(&self) -> KvType {
         self.cache.kind()
