@@ -1,23 +1,31 @@
 //! A model, ready to run: the file, its spec, its weights and its tokenizer.
 
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use crate::arch;
-use crate::gguf::{self, Gguf};
+use crate::gguf::{self, Gguf, Place};
 use crate::simd::Level;
 use crate::spec::Spec;
 use crate::tokenizer::{self, Tokenizer};
 use crate::transformer::{KvType, Limits, State};
 use crate::weights::{self, Weights};
 
+pub use crate::weights::Stage;
+
 /// Rows of logits that one pass computes when all are wanted.
 pub(crate) const LOGIT_ROWS: usize = 8;
 
-/// A loaded model. Loading reads the header; the weights stay in the file.
+/// A loaded model. Loading reads the header; the weights stay in the file, and may still be on their way: a pass needs
+/// them all, a [`Stage`] of one its own.
 #[derive(Debug)]
 pub struct Model {
     gguf: Gguf,
     spec: Spec,
     weights: Weights,
     tokenizer: Tokenizer,
+    /// Whether all weights are known to be there.
+    complete: AtomicBool,
 }
 
 /// Why a file is not a model that the engine runs.
@@ -68,12 +76,45 @@ pub struct Memory {
 }
 
 impl Model {
-    /// Checks that `gguf` holds a model that the engine runs.
+    /// Checks that `gguf` holds a model that the engine runs. Of a file that is still being received that takes the header,
+    /// and the tensor `rope_freqs.weight` where there is one ([`gguf::Error::NotArrived`]: try again later).
     pub fn load(gguf: Gguf) -> Result<Self, Error> {
         let spec = arch::spec(&gguf)?;
         let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
         let weights = Weights::new(&gguf, &spec, tokenizer.vocab_len())?;
-        Ok(Self { gguf, spec, weights, tokenizer })
+        let model = Self { gguf, spec, weights, tokenizer, complete: AtomicBool::new(false) };
+        // Decodes the vectors of a file that is there.
+        model.is_complete();
+        Ok(model)
+    }
+
+    /// The stages of a pass, first to last.
+    pub fn stages(&self) -> impl Iterator<Item = Stage> {
+        let layers = self.spec.layers.len();
+        core::iter::successors(Some(Stage::Embedding), move |stage| stage.next(layers))
+    }
+
+    /// Where in the files the weights of a stage lie, in no certain order.
+    pub fn places(&self, stage: Stage) -> Vec<Place> {
+        stage.places(&self.gguf)
+    }
+
+    /// Whether the weights of a stage are there.
+    pub fn has_arrived(&self, stage: Stage) -> bool {
+        self.complete.load(Ordering::Acquire) || stage.has_arrived(&self.gguf)
+    }
+
+    /// Whether the weights of all stages are there.
+    pub fn is_complete(&self) -> bool {
+        if self.complete.load(Ordering::Acquire) {
+            return true;
+        }
+        let complete = self.gguf.arrived() == self.gguf.size() || self.stages().all(|stage| self.has_arrived(stage));
+        if complete {
+            self.weights.decode_vectors();
+            self.complete.store(true, Ordering::Release);
+        }
+        complete
     }
 
     /// The file.

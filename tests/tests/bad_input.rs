@@ -1,14 +1,16 @@
-//! Broken files: an error each, or a model that works; never a panic, never memory beyond the file's size.
+//! Broken files and snapshots: an error each, or what works; never a panic, never memory beyond the input's size.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use woolly_engine::bytes::Bytes;
+use woolly_engine::bytes::{Bytes, checksum};
 use woolly_engine::gguf::{Gguf, Value};
 use woolly_engine::model::Model;
+use woolly_engine::session::Session;
 use woolly_engine::transformer::KvType;
 use woolly_tests::counting_allocator::CountingAllocator;
-use woolly_tests::random_model::{Extra, Recipe};
-use woolly_tests::run::{Way, session};
+use woolly_tests::random::Random;
+use woolly_tests::random_model::{Extra, Recipe, VOCABULARY};
+use woolly_tests::run::{Way, model, session};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
@@ -165,4 +167,74 @@ fn with_weights_that_are_no_numbers() {
     let file = recipe().build();
     let data = file.len() - 4 * 32;
     assert_eq!(survives(&patched(&file, data, &[0xFF; 128]), "NaN"), Ok(()));
+}
+
+/// Loads a snapshot and goes on with it; whether it was accepted.
+fn load_and_go_on(session: &mut Session, snapshot: &[u8], what: &str) -> bool {
+    let mut accepted = false;
+    let most = ALLOCATOR.most_during(|| {
+        let caught = catch_unwind(AssertUnwindSafe(|| match session.load(snapshot) {
+            Ok(tokens) => accepted = tokens == session.tokens().len(),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }));
+        caught.unwrap_or_else(|_| panic!("{what}: panicked, see above"));
+    });
+    assert!(most <= 1 << 16, "{what}: {most} bytes allocated");
+    if accepted {
+        let left = session.rewind(session.tokens().len().min(session.context() - 1));
+        session.feed(&[5]).unwrap_or_else(|error| panic!("{what}, {left} tokens: {error}"));
+    }
+    accepted
+}
+
+/// Snapshots with random bytes changed, with and without the checksum that goes with them.
+#[test]
+fn snapshots_with_random_changes() {
+    let _alone = alone();
+    let model = model(recipe().build());
+    let mut random = Random::new(7);
+    let mut accepted = [0, 0];
+    for kv in KvType::ALL {
+        let mut session = session(&model, Way::PLAIN, *kv, 8);
+        session.feed(&[1, 5, 9, 30, 31]).expect("fits");
+        let snapshot = session.save().expect("memory");
+        for round in 0..2000 {
+            let mut changed = snapshot.clone();
+            for _ in 0..1 + random.below(3) {
+                // Half of the changes are in the header and the tokens behind it.
+                let end = if random.below(2) == 0 { 48 + 5 * 4 } else { snapshot.len() };
+                changed[random.below(end as u32) as usize] ^= 1 + random.below(255) as u8;
+            }
+            let mended = round % 2;
+            if mended == 1 {
+                let end = changed.len() - 8;
+                let sum = checksum(0, &changed[..end]);
+                changed[end..].copy_from_slice(&sum.to_le_bytes());
+            }
+            let fine = load_and_go_on(&mut session, &changed, &format!("{kv:?}, round {round}"));
+            accepted[mended] += usize::from(fine);
+        }
+    }
+    assert_eq!(accepted[0], 0, "a change is always found by the checksum");
+    // Keys, values, logits and valid tokens can be anything.
+    assert!((300..2500).contains(&accepted[1]), "{} accepted", accepted[1]);
+}
+
+/// What a snapshot says of its length is not believed.
+#[test]
+fn snapshots_of_absurd_lengths() {
+    let _alone = alone();
+    let model = model(recipe().build());
+    let mut session = session(&model, Way::PLAIN, KvType::F16, 8);
+    session.feed(&[1, 5, 9]).expect("fits");
+    let snapshot = session.save().expect("memory");
+    for offset in [24, 32, 40] {
+        for count in [0, 1, 4, 8, 9, 1 << 20, 1 << 32, 1 << 61, 1 << 62, u64::MAX] {
+            let changed = patched(&snapshot, offset, &count.to_le_bytes());
+            assert!(!load_and_go_on(&mut session, &changed, "a length") || changed == snapshot, "{count} at {offset}");
+        }
+    }
+    for length in 0..snapshot.len().min(48 + 4 * VOCABULARY) {
+        assert!(!load_and_go_on(&mut session, &snapshot[..length], "cut"), "cut at {length}");
+    }
 }

@@ -6,7 +6,7 @@ use woolly_engine::gguf::Gguf;
 use woolly_engine::model::{Model, Options};
 use woolly_engine::pool::SingleThread;
 use woolly_engine::quant::TensorType;
-use woolly_engine::session::Session;
+use woolly_engine::session::{Progress, Session};
 use woolly_engine::transformer::KvType;
 use woolly_tests::counting_allocator::CountingAllocator;
 use woolly_tests::random_model::{Recipe, VOCABULARY};
@@ -57,4 +57,21 @@ fn a_forward_pass_allocates_nothing() {
         });
         assert_eq!(most, 0, "at {level}");
     }
+}
+
+/// A staged prompt takes its residual stream and gives it back; decoding behind it allocates nothing.
+#[test]
+fn a_staged_prompt_takes_its_residual_stream_alone() {
+    let _alone = alone();
+    let recipe = Recipe::of_type(TensorType::Q4_K);
+    let (model, tokens) = (model(recipe.build()), recipe.tokens(60));
+    let options = Options { context: 64, batch: 16, ..Options::default() };
+    let mut session = Session::new(model, Arc::new(SingleThread), &options).expect("fits");
+    let most = ALLOCATOR.most_during(|| {
+        session.begin_staged(&tokens[..50]).expect("fits");
+        while session.advance().expect("begun") != Progress::Done {}
+    });
+    assert_eq!(most, 50 * 4 * (256 + 1));
+    let most = ALLOCATOR.most_during(|| tokens[50..].iter().for_each(|token| session.feed(&[*token]).expect("fits")));
+    assert_eq!(most, 0);
 }

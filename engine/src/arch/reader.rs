@@ -191,6 +191,7 @@ impl<'a> Reader<'a> {
             let expected = "F32, one factor for each rotated pair";
             return Err(Error::Value { key: "rope_freqs.weight".into(), found, expected });
         }
+        self.gguf.check_arrived(tensor)?;
         dequantize_row(tensor.kind, &bytes, &mut factors);
         Ok(factors)
     }

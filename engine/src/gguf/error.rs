@@ -62,6 +62,8 @@ pub enum Error {
     Overlap { first: String, second: String, offset: u64 },
     #[error("tensor {name:?} takes bytes {start} to {end}, past the end of the file at {size}")]
     OutsideFile { name: String, start: u64, end: u64, size: u64 },
+    #[error("tensor {name:?} takes the file's bytes to {end}, of which {arrived} have arrived")]
+    NotArrived { name: String, end: u64, arrived: u64 },
     #[error("no file was given")]
     NoParts,
     #[error("this model is split into {expected} files, {given} given; all are needed, in order")]

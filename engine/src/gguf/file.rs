@@ -4,15 +4,17 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::error::Error;
 use super::metadata::{Metadata, find_by_name, sort_by_name};
 use super::parse::parse_header;
-use super::split::{check_part, check_tensors};
+use super::split::{KEYS as SPLIT_KEYS, check_part, check_tensors};
 use super::tensor::{Header, Tensor};
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, checksum};
 
-/// A model's metadata and tensors, from one file or from all the files of a split model.
+/// A model's metadata and tensors, from one file or from all the files of a split model. Of files that are still being
+/// received, the headers are there.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     version: u32,
@@ -21,6 +23,15 @@ pub struct Gguf {
     /// Indices into `tensors`, ascending by name.
     by_name: Vec<u32>,
     parts: Vec<Part>,
+}
+
+/// Bytes of one of a model's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Index of the file.
+    pub part: usize,
+    /// Bytes from its start.
+    pub range: Range<u64>,
 }
 
 /// A tensor and the index of the part that has it.
@@ -38,7 +49,8 @@ struct Part {
 }
 
 impl Gguf {
-    /// Reads a model from complete files: one, or all parts of a split model in the order of their numbers.
+    /// Reads a model from its files: one, or all parts of a split model in the order of their numbers. Files that are
+    /// still being received are [`Error::Truncated`] until their headers have come.
     ///
     /// The metadata is the first part's. Errors in a split model come as [`Error::Part`], which says in which file.
     pub fn open(parts: Vec<Bytes>) -> Result<Self, Error> {
@@ -57,16 +69,16 @@ impl Gguf {
     /// A model of which one header is all that is there, of the first part where there are several: its tensors are
     /// described, and none of them is found.
     pub fn outline(header: Header) -> Result<Self, Error> {
-        Self::place(vec![Bytes::new([])], vec![header])
+        Self::assemble(vec![Bytes::new([])], vec![header])
     }
 
     fn join(files: Vec<Bytes>, headers: Vec<Header>) -> Result<Self, Error> {
-        let gguf = Self::place(files, headers)?;
+        let gguf = Self::assemble(files, headers)?;
         check_tensors(&gguf.metadata, gguf.tensors.len())?;
         Ok(gguf)
     }
 
-    fn place(files: Vec<Bytes>, headers: Vec<Header>) -> Result<Self, Error> {
+    fn assemble(files: Vec<Bytes>, headers: Vec<Header>) -> Result<Self, Error> {
         let mut parts = Vec::with_capacity(files.len());
         let mut tensors = Vec::new();
         let mut first = None;
@@ -95,14 +107,63 @@ impl Gguf {
         self.tensors.iter().map(|placed| &placed.tensor)
     }
 
-    /// The tensor of this name and its data: [`Tensor::bytes`] bytes.
+    /// The tensor of this name and its data: [`Tensor::bytes`] bytes, which may not have arrived yet.
     pub fn tensor(&self, name: &str) -> Option<(&Tensor, Bytes)> {
         let index = find_by_name(&self.tensors, &self.by_name, name, Placed::name)?;
         let Placed { tensor, part } = &self.tensors[index];
-        let Part { file, data_offset } = &self.parts[*part];
-        let start = data_offset + tensor.offset;
-        let data = file.slice(start as usize..(start + tensor.bytes()) as usize)?;
-        Some((tensor, data))
+        Some((tensor, self.data(tensor, *part)?))
+    }
+
+    /// A checksum that tells models apart, also those of one shape: of the metadata, and of each tensor's name, type, shape
+    /// and first bytes. How a model is split into files has no influence. `None` while files are still being received.
+    pub fn fingerprint(&self) -> Option<u64> {
+        if self.arrived() < self.size() {
+            return None;
+        }
+        let (mut sum, mut value) = (0, Vec::new());
+        for (key, of_key) in self.metadata.iter().filter(|(key, _)| !key.starts_with(SPLIT_KEYS)) {
+            value.clear();
+            of_key.write(&mut value);
+            sum = checksum(checksum(sum, key.as_bytes()), &value);
+        }
+        for Placed { tensor, part } in &self.tensors {
+            let shape =
+                tensor.dims.iter().fold(u64::from(tensor.kind.id()), |sum, dim| checksum(sum, &dim.to_le_bytes()));
+            let data = self.data(tensor, *part);
+            let first = data.iter().map(|data| &data[..data.len().min(FIRST_BYTES)]);
+            sum = checksum(checksum(sum, tensor.name.as_bytes()), &shape.to_le_bytes());
+            sum = first.fold(sum, checksum);
+        }
+        Some(sum)
+    }
+
+    /// Where the tensor of this name lies.
+    pub fn place(&self, name: &str) -> Option<Place> {
+        let index = find_by_name(&self.tensors, &self.by_name, name, Placed::name)?;
+        let Placed { tensor, part } = &self.tensors[index];
+        let offset = self.parts[*part].data_offset;
+        Some(Place { part: *part, range: offset + tensor.offset..offset + tensor.end() })
+    }
+
+    /// Whether all bytes of a place are there.
+    pub fn has_arrived(&self, place: &Place) -> bool {
+        self.parts.get(place.part).is_some_and(|part| part.file.arrived().len() as u64 >= place.range.end)
+    }
+
+    /// [`Error::NotArrived`] where not all bytes of a tensor are there.
+    pub fn check_arrived(&self, tensor: &Tensor) -> Result<(), Error> {
+        match self.place(&tensor.name) {
+            Some(place) if !self.has_arrived(&place) => {
+                let arrived = self.parts[place.part].file.arrived().len() as u64;
+                Err(Error::NotArrived { name: tensor.name.clone(), end: place.range.end, arrived })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many bytes of all files together are there.
+    pub fn arrived(&self) -> u64 {
+        self.parts.iter().map(|part| part.file.arrived().len() as u64).sum()
     }
 
     /// Number of files.
@@ -116,6 +177,17 @@ impl Gguf {
     }
 }
 
+/// The bytes of each tensor that count for [`Gguf::fingerprint`].
+const FIRST_BYTES: usize = 64;
+
+impl Gguf {
+    fn data(&self, tensor: &Tensor, part: usize) -> Option<Bytes> {
+        let Part { file, data_offset } = &self.parts[part];
+        let start = data_offset + tensor.offset;
+        file.slice(start as usize..(start + tensor.bytes()) as usize)
+    }
+}
+
 impl Placed {
     fn name(&self) -> &String {
         &self.tensor.name
@@ -124,7 +196,7 @@ impl Placed {
 
 /// Reads one file and checks what [`parse_header`] cannot see.
 fn open_part(file: &Bytes, index: usize, given: usize) -> Result<Header, Error> {
-    let header = parse_header(file)?;
+    let header = parse_header(file.arrived())?;
     check_part(&header.metadata, index, given)?;
     let size = file.len() as u64;
     for tensor in &header.tensors {

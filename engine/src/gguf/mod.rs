@@ -9,7 +9,7 @@
 //!
 //! Versions 2 and 3, little-endian. [`parse()`] reads a header from the first bytes of a file, and says how many it wants
 //! where they do not suffice; [`Gguf::open`] takes whole files, joins those of a split model, and hands out tensors as
-//! views. [`Writer`] makes files.
+//! views. [`Writer`] makes files. Files that are still being received can be opened as soon as their headers are there.
 //!
 //! Nothing in a file is believed before it is checked. A count is held against the bytes that its items take at the
 //! least, so that memory stays in proportion to the bytes really there, and a header over [`MAX_HEADER`] is refused
@@ -31,7 +31,7 @@ mod write;
 mod tests;
 
 pub use error::Error;
-pub use file::Gguf;
+pub use file::{Gguf, Place};
 pub use metadata::Metadata;
 pub use parse::{MAX_HEADER, Parsed, parse};
 pub use split::split_file_names;

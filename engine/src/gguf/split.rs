@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use super::error::Error;
 use super::metadata::Metadata;
 
+/// How the keys begin that say how a model is split.
+pub(super) const KEYS: &str = "split.";
 const NUMBER_KEY: &str = "split.no";
 const COUNT_KEY: &str = "split.count";
 const TENSORS_KEY: &str = "split.tensors.count";

@@ -1,10 +1,14 @@
 //! One conversation with a model: the tokens in its KV cache, and the logits behind them.
 
 mod generate;
+mod snapshot;
+mod staged;
 
-pub use crate::model::{Memory, Model, Options};
+pub use crate::model::{Memory, Model, Options, Stage};
 pub use crate::transformer::KvType;
 pub use generate::{Continuation, Finish, Generation, Piece, Until};
+pub use snapshot::SnapshotError;
+pub use staged::Progress;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,6 +19,7 @@ use crate::model::LOGIT_ROWS;
 use crate::pool::Pool;
 use crate::simd::Level;
 use crate::transformer::{self, Cpu, Limits, State};
+use staged::StagedPrompt;
 
 /// Why a session cannot do what it is asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +45,20 @@ pub enum Error {
     /// Nothing to compute logits from.
     #[error("the prompt is empty: expected at least one token")]
     EmptyPrompt,
+    /// What takes the whole model while it is still being received.
+    #[error("the model is still being received: {arrived} of its {size} bytes are there")]
+    Receiving {
+        /// Bytes that are there.
+        arrived: u64,
+        /// Bytes of all files.
+        size: u64,
+    },
+    /// What cannot be done while a staged prompt is under way.
+    #[error("a staged prompt is under way, with {0} as its next stage: expected it to be done or cancelled")]
+    StagedPrompt(Stage),
+    /// A step of a staged prompt that was not begun.
+    #[error("no staged prompt is under way: expected one to be begun")]
+    NoStagedPrompt,
     /// An instruction set that this machine lacks.
     #[error("this machine does not have the instruction set '{0}'")]
     Level(Level),
@@ -59,6 +78,9 @@ pub struct Session {
     tokens: Vec<u32>,
     /// Positions that the KV cache has held since it was last empty.
     written: usize,
+    /// The first position that what was loaded can be rewound to.
+    floor: usize,
+    staged: Option<StagedPrompt>,
 }
 
 impl Session {
@@ -70,9 +92,8 @@ impl Session {
         let limits = model.limits(options);
         let crew = Crew::new(transformer::operations(model.spec()));
         let state = State::new(&crew, model.spec(), limits, options.kv)?;
-        let mut tokens = Vec::new();
-        tokens.try_reserve_exact(limits.context).map_err(|_| OutOfMemory(4 * limits.context))?;
-        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens, written: 0 })
+        let (tokens, staged) = (reserved(limits.context)?, None);
+        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens, written: 0, floor: 0, staged })
     }
 
     /// The model.
@@ -92,6 +113,7 @@ impl Session {
 
     /// Appends tokens to the KV cache; the logits behind the last one can then be had from [`Session::logits`].
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.check_ready()?;
         self.check(tokens)?;
         let batches = tokens.chunks(self.limits.batch);
         let last = batches.len().saturating_sub(1);
@@ -110,6 +132,7 @@ impl Session {
 
     /// Appends tokens to the KV cache and calls `each` with every one's position and the logits behind it.
     pub fn feed_each(&mut self, tokens: &[u32], each: &mut dyn FnMut(usize, &[f32])) -> Result<(), Error> {
+        self.check_ready()?;
         self.check(tokens)?;
         for batch in tokens.chunks(self.limits.batch.min(LOGIT_ROWS)) {
             self.pass(batch, 0..batch.len());
@@ -127,13 +150,15 @@ impl Session {
 
     /// Drops all but the first `len` tokens, and returns how many are left. That may be none: layers with a window keep
     /// only what is still to be seen, and a few hundred positions more, so that going back further means to begin again.
+    /// A staged prompt is dropped.
     pub fn rewind(&mut self, len: usize) -> usize {
-        if len < self.state.oldest(self.model.spec(), self.written) {
+        self.staged = None;
+        if len < self.oldest() {
             self.tokens.clear();
         }
         self.tokens.truncate(len);
         if self.tokens.is_empty() {
-            self.written = 0;
+            (self.written, self.floor) = (0, 0);
         }
         self.tokens.len()
     }
@@ -141,12 +166,35 @@ impl Session {
     /// Makes `tokens` the content of the KV cache: keeps what they have in common with it (as far as [`Session::rewind`]
     /// can), feeds the rest. Returns how many were kept. At least the last one is fed, for its logits.
     pub fn prompt(&mut self, tokens: &[u32]) -> Result<usize, Error> {
+        self.check_ready()?;
         let last = tokens.len().checked_sub(1).ok_or(Error::EmptyPrompt)?;
         let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(last);
         self.check_from(common, &tokens[common..])?;
         let kept = self.rewind(common);
         self.feed(&tokens[kept..])?;
         Ok(kept)
+    }
+
+    /// The first position that the session can be rewound to, other than 0.
+    fn oldest(&self) -> usize {
+        self.state.oldest(self.model.spec(), self.written).max(self.floor)
+    }
+
+    /// Whether a pass can be run.
+    fn check_ready(&self) -> Result<(), Error> {
+        self.check_unstaged()?;
+        if self.model.is_complete() {
+            return Ok(());
+        }
+        let gguf = self.model.gguf();
+        Err(Error::Receiving { arrived: gguf.arrived(), size: gguf.size() })
+    }
+
+    fn check_unstaged(&self) -> Result<(), Error> {
+        match &self.staged {
+            Some(staged) => Err(Error::StagedPrompt(staged.next)),
+            None => Ok(()),
+        }
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
@@ -168,15 +216,28 @@ impl Session {
 
     /// One pass over a batch, with the logits of those of its tokens that are `wanted`.
     fn pass(&mut self, tokens: &[u32], wanted: Range<usize>) {
-        let (model, state) = (&*self.model, &self.state);
-        let (level, position) = (self.level, self.tokens.len());
+        let position = self.tokens.len();
         self.written = self.written.max(position + tokens.len());
-        self.crew.run(&*self.pool, &|team| {
-            let backend = Cpu { team, level, state, ropes: &model.spec().ropes, tokens, position };
-            transformer::forward(&backend, model.spec(), model.weights());
+        self.run(tokens, position, &|backend, model| {
+            transformer::forward(backend, model.spec(), model.weights());
             if !wanted.is_empty() {
-                transformer::logits(&backend, model.spec(), model.weights(), wanted.clone());
+                transformer::logits(backend, model.spec(), model.weights(), wanted.clone());
             }
         });
     }
+
+    /// Runs `work`, on all threads, for a batch of tokens from `position` on.
+    fn run(&mut self, tokens: &[u32], position: usize, work: &(dyn Fn(&Cpu<'_>, &Model) + Sync)) {
+        let (model, state, level) = (&*self.model, &self.state, self.level);
+        self.crew.run(&*self.pool, &|team| {
+            work(&Cpu { team, level, state, ropes: &model.spec().ropes, tokens, position }, model);
+        });
+    }
+}
+
+/// An empty list with room for so many.
+fn reserved<T>(len: usize) -> Result<Vec<T>, OutOfMemory> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(len).map_err(|_| OutOfMemory(len.saturating_mul(size_of::<T>())))?;
+    Ok(list)
 }

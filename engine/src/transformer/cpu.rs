@@ -208,14 +208,15 @@ impl Cpu<'_> {
             let [sum, remainder] = out.two_rows(row - count, row);
             sum.iter_mut().zip(remainder).for_each(|(sum, remainder)| *sum += *remainder);
         }
-        if linear.scale == 1.0 && linear.bias.is_none() {
+        if linear.scale.is_none() && linear.bias.is_none() {
             return;
         }
+        let [scale, of_bias] = linear.scales();
         for row in 0..count {
             let row = out.row(row);
-            row.iter_mut().for_each(|x| *x *= linear.scale);
+            row.iter_mut().for_each(|x| *x *= scale);
             let bias = linear.bias.as_deref().map_or(&[][..], |bias| &bias[part.clone()]);
-            row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias * of_bias);
         }
     }
 

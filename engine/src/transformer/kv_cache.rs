@@ -53,7 +53,7 @@ impl core::str::FromStr for KvType {
 }
 
 /// Elements of a block of [`KvType::Q8_0`].
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// Keys and values of each layer.
 pub(super) enum KvCache {
@@ -64,16 +64,16 @@ pub(super) enum KvCache {
 
 /// A layer's keys and values: groups × KV heads × slots, as [`Cached`] describes them.
 pub(super) struct Plain<E: Element> {
-    keys: Shared<E>,
-    values: Shared<E>,
+    pub keys: Shared<E>,
+    pub values: Shared<E>,
 }
 
 /// A layer's keys and values: groups × KV heads × slots, as [`CachedQ8`] describes them.
 pub(super) struct Q8 {
-    key_codes: Shared<i8>,
-    key_scales: Shared<u16>,
-    value_codes: Shared<i8>,
-    value_scales: Shared<u16>,
+    pub key_codes: Shared<i8>,
+    pub key_scales: Shared<u16>,
+    pub value_codes: Shared<i8>,
+    pub value_scales: Shared<u16>,
 }
 
 /// The queries of a batch, quantized.
@@ -286,13 +286,24 @@ impl Kernel for QuantizeQueries<'_> {
 }
 
 /// Numbers of a chunk of keys and of one of values.
-fn plain_lens(attention: &Attention) -> [usize; 2] {
+pub(super) fn plain_lens(attention: &Attention) -> [usize; 2] {
     [attention.key_length * CHUNK, attention.value_length.next_multiple_of(LANES) * CHUNK]
 }
 
 /// Codes of a chunk of keys and of one of values.
-fn q8_lens(attention: &Attention) -> [usize; 2] {
+pub(super) fn q8_lens(attention: &Attention) -> [usize; 2] {
     [attention.key_length, attention.value_length].map(|length| length.next_multiple_of(BLOCK) * CHUNK)
+}
+
+/// Bytes that a position of a KV head takes.
+pub(super) fn position_bytes(attention: &Attention, kv: KvType) -> u64 {
+    let [keys, values] = if kv == KvType::Q8_0 { q8_lens(attention) } else { plain_lens(attention) };
+    let numbers = ((keys + values) / CHUNK) as u64;
+    match kv {
+        KvType::F16 => 2 * numbers,
+        KvType::F32 => 4 * numbers,
+        KvType::Q8_0 => numbers + numbers / 16,
+    }
 }
 
 /// Chunks that a layer keeps.
@@ -316,16 +327,20 @@ impl KvCache {
         })
     }
 
+    /// How the numbers are stored.
+    pub fn kind(&self) -> KvType {
+        match self {
+            Self::F16(_) => KvType::F16,
+            Self::F32(_) => KvType::F32,
+            Self::Q8 { .. } => KvType::Q8_0,
+        }
+    }
+
     /// Bytes of a cache and of the queries that go with it.
     pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> [u64; 2] {
         let of_layer = |attention: &Attention| {
-            let [keys, values] = if kv == KvType::Q8_0 { q8_lens(attention) } else { plain_lens(attention) };
-            let numbers = (attention.kv_heads * slots(attention, limits)) as u64 * (keys + values) as u64;
-            match kv {
-                KvType::F16 => 2 * numbers,
-                KvType::F32 => 4 * numbers,
-                KvType::Q8_0 => numbers + numbers / 16,
-            }
+            let chunks = (attention.kv_heads * slots(attention, limits)) as u64;
+            chunks * CHUNK as u64 * position_bytes(attention, kv)
         };
         let queries = if kv == KvType::Q8_0 { quantized_queries(spec) } else { 0 };
         let cache = spec.layers.iter().map(|layer| of_layer(&layer.attention)).sum();

@@ -13,11 +13,13 @@
 
 mod backend;
 mod cpu;
+mod kept;
 mod kv_cache;
 mod state;
 
 pub use backend::{Activations, Addition, Backend, Forms};
 pub use cpu::Cpu;
+pub use kept::Kept;
 pub use kv_cache::KvType;
 pub use state::{Limits, State};
 
@@ -46,7 +48,23 @@ pub fn forward(backend: &impl Backend, spec: &Spec, all: &Weights) {
     }
 }
 
-/// Computes the logits of some tokens of the batch whose final states [`forward`] left.
+/// Sets the residual stream to the embeddings of the tokens of a batch: the first step of [`forward`], by itself.
+pub fn embed(backend: &impl Backend, spec: &Spec, all: &Weights) {
+    backend.embed(&all.token_embedding, spec.embedding_scale);
+}
+
+/// Runs the tokens of a batch through one layer, from residual stream to residual stream. [`embed`] and all layers one
+/// after the other are [`forward`], whichever batches come in between; no other layer's weights are touched.
+pub fn layer(backend: &impl Backend, spec: &Spec, all: &Weights, index: usize) {
+    let (layer, weights) = (&spec.layers[index], &all.layers[index]);
+    backend.angles(&spec.ropes);
+    attention(backend, spec, (index, layer), weights, None);
+    feed_forward(backend, spec, layer, weights, &[]);
+    let addition = Addition { post_norm: weights.ffn_post_norm.as_deref(), scale: spec.residual_scale };
+    backend.add(addition, spec.norm_epsilon);
+}
+
+/// Computes the logits of some tokens of the batch whose final states the residual stream holds.
 pub fn logits(backend: &impl Backend, spec: &Spec, weights: &Weights, tokens: Range<usize>) {
     let count = tokens.len();
     let forms = Forms::of(&[&weights.output]);

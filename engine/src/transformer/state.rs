@@ -1,9 +1,13 @@
 //! Everything that a session writes: the KV cache and the scratch of a pass, laid out when it starts.
 
+use alloc::vec::Vec;
+
 use crate::bytes::{Crew, OutOfMemory, Shared};
+use crate::simd::Level;
 use crate::spec::Spec;
 
 use super::Activations;
+use super::kept::{self, Kept};
 use super::kv_cache::{self, KvCache, KvType};
 use crate::kernels::attention::{self, PartialSums};
 
@@ -106,6 +110,34 @@ impl State {
     pub fn move_logits(&mut self, row: usize) {
         let vocabulary = self.limits.vocabulary;
         self.logits.get_mut().copy_within(row * vocabulary..(row + 1) * vocabulary, 0);
+    }
+
+    /// The residual stream between passes: a row of the embedding's length for each token of a batch.
+    pub fn residual(&mut self) -> &mut [f32] {
+        self.residual.get_mut()
+    }
+
+    /// How the KV cache stores its numbers.
+    pub fn kv(&self) -> KvType {
+        self.cache.kind()
+    }
+
+    /// Appends keys and values, as a session at `level` has them, to `out`: [`Kept::bytes`] bytes.
+    pub fn save(&mut self, spec: &Spec, level: Level, kept: Kept, out: &mut Vec<u8>) {
+        kept::save(&mut self.cache, spec, level, kept, out);
+    }
+
+    /// Sets keys and values to what [`State::save`] wrote, at any level; `end` of `kept` is within this state's context.
+    ///
+    /// # Panics
+    /// Where `bytes` are fewer than [`Kept::bytes`].
+    pub fn load(&mut self, spec: &Spec, level: Level, kept: Kept, bytes: &[u8]) {
+        kept::load(&mut self.cache, spec, level, kept, bytes);
+    }
+
+    /// Sets the logits of the first row.
+    pub fn set_logits(&mut self, logits: impl Iterator<Item = f32>) {
+        self.logits.get_mut().iter_mut().zip(logits).for_each(|(to, logit)| *to = logit);
     }
 
     pub(super) fn activations(&self, which: Activations) -> &Shared<f32> {

@@ -116,13 +116,19 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Where a ring of `total` numbers has chunk `chunk` of the context, `len` numbers.
+    #[inline(always)]
+    pub fn place(self, total: usize, len: usize, chunk: usize) -> Range<usize> {
+        let capacity = total / (len * self.kv_heads);
+        let (slot, group) = (chunk % capacity, group_of(capacity));
+        let index = (slot / group * self.kv_heads + self.kv_head) * group + slot % group;
+        index * len..(index + 1) * len
+    }
+
     /// What the ring holds of chunk `chunk` of the context, `len` numbers.
     #[inline(always)]
     fn chunk<T>(self, ring: &[T], len: usize, chunk: usize) -> &[T] {
-        let capacity = ring.len() / (len * self.kv_heads);
-        let (slot, group) = (chunk % capacity, group_of(capacity));
-        let index = (slot / group * self.kv_heads + self.kv_head) * group + slot % group;
-        &ring[index * len..][..len]
+        &ring[self.place(ring.len(), len, chunk)]
     }
 }
 

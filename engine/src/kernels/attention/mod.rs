@@ -48,8 +48,8 @@ pub const SPAN: usize = 512;
 /// The longest key or value.
 pub const MAX_LENGTH: usize = 1024;
 
-/// Elements of a value that are summed at a time.
-const BLOCK: usize = 64;
+/// Elements of a value that are summed at a time, and that lie next to each other in a chunk.
+pub const BLOCK: usize = 64;
 /// Queries of a KV head that share what is read and widened.
 const ROWS: usize = 48;
 /// No more queries than this: numbers are widened as they are used.
