@@ -13,6 +13,9 @@ pub enum Error {
     /// What a session was asked to do.
     #[error(transparent)]
     Session(#[from] session::Error),
+    /// A saved session.
+    #[error(transparent)]
+    Snapshot(#[from] session::SnapshotError),
     /// The parameters of the sampler.
     #[error(transparent)]
     Sampler(#[from] sampler::Error),
@@ -39,7 +42,9 @@ impl Error {
             Self::Model(_) => "bad_model",
             Self::Session(session::Error::ContextFull { .. }) => "context_full",
             Self::Session(session::Error::OutOfMemory(_)) | Self::OutOfMemory(_) => "out_of_memory",
-            Self::Session(_) | Self::Sampler(_) | Self::Template(_) | Self::Argument(_) => "bad_argument",
+            Self::Session(_) | Self::Snapshot(_) | Self::Sampler(_) | Self::Template(_) | Self::Argument(_) => {
+                "bad_argument"
+            }
         }
     }
 }

@@ -1,73 +1,57 @@
 //! A model's file in the engine's memory.
 
-#![allow(unsafe_code)]
-
-use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::ptr::NonNull;
-
 use wasm_bindgen::prelude::wasm_bindgen;
-use woolly_engine::bytes::{Bytes, OutOfMemory};
+use woolly_engine::bytes::Receiver;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Alignment of the file's first byte, as tensors are aligned within it.
-const ALIGNMENT: usize = 64;
-
-/// Room for the bytes of a file, which JavaScript writes to where [`FileBytes::ptr`] says, before a model is made of it.
+/// Room for the bytes of a file. JavaScript writes them from where [`FileBytes::ptr`] says on, in any order, and reports how
+/// far they are there without a gap; what it has reported it never writes again.
 #[wasm_bindgen]
 pub struct FileBytes {
-    start: NonNull<u8>,
-    layout: Layout,
+    receiver: Receiver,
+    start: usize,
+    length: usize,
 }
 
 #[wasm_bindgen]
 impl FileBytes {
-    /// Room for `length` bytes, zeros at first.
+    /// Room for `length` bytes.
     #[wasm_bindgen(constructor)]
     pub fn new(length: f64) -> Result<FileBytes> {
-        let out_of_memory = || OutOfMemory(length as usize);
-        let layout = Layout::from_size_align((length as usize).max(1), ALIGNMENT).map_err(|_| out_of_memory())?;
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(out_of_memory)?;
-        Ok(Self { start, layout })
+        let length = length as usize;
+        let mut receiver = Receiver::new(length)?;
+        let start = receiver.rest().as_mut_ptr() as usize;
+        Ok(Self { receiver, start, length })
     }
 
     /// The address of the first byte.
     #[wasm_bindgen(getter)]
     pub fn ptr(&self) -> usize {
-        self.start.as_ptr() as usize
+        self.start
     }
 
     /// Number of bytes.
     #[wasm_bindgen(getter)]
     pub fn length(&self) -> usize {
-        self.layout.size()
+        self.length
+    }
+
+    /// Says that the first `length` bytes are there.
+    pub fn arrived(&mut self, length: f64) -> Result<()> {
+        let (length, before) = (length as usize, self.receiver.arrived());
+        if !(before..=self.length).contains(&length) {
+            let expected = self.length;
+            return Err(Error::Argument(format!("{length} bytes arrived, expected {before} to {expected}")));
+        }
+        self.receiver.advance(length - before);
+        Ok(())
     }
 }
 
 impl FileBytes {
-    /// The bytes, which from now on stay as they are.
-    pub fn into_bytes(self) -> Bytes {
-        Bytes::new(self)
-    }
-}
-
-impl AsRef<[u8]> for FileBytes {
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: these bytes are this object's own, and initialized. JavaScript writes them between calls, and no longer
-        // once a model was made of them.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
-    }
-}
-
-// SAFETY: the memory is this object's own, and nothing depends on the thread that reads or frees it.
-unsafe impl Send for FileBytes {}
-// SAFETY: through a shared reference it is read only.
-unsafe impl Sync for FileBytes {}
-
-impl Drop for FileBytes {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    /// The file, as it arrives.
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
     }
 }

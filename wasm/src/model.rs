@@ -18,35 +18,45 @@ use crate::session::Asked;
 /// About what the program, its stack, a vocabulary and a sampler take.
 const PROGRAM: u64 = 16 << 20;
 
-/// A loaded model.
+/// A model, perhaps of files that are still arriving.
 #[wasm_bindgen]
-pub struct Model(Arc<model::Model>);
+pub struct Model {
+    model: Arc<model::Model>,
+    files: Vec<FileBytes>,
+}
 
 #[wasm_bindgen]
 impl Model {
-    /// The model in these files: one, or all parts of a split one in order.
+    /// The model in these files, of which the headers must be there: one, or all parts of a split one in order.
     #[wasm_bindgen(constructor)]
     pub fn new(files: Vec<FileBytes>) -> Result<Model> {
-        let gguf = Gguf::open(files.into_iter().map(FileBytes::into_bytes).collect())?;
-        Ok(Self(Arc::new(model::Model::load(gguf)?)))
+        let gguf = Gguf::open(files.iter().map(|file| file.receiver().file()).collect())?;
+        Ok(Self { model: Arc::new(model::Model::load(gguf)?), files })
+    }
+
+    /// Says that the first `length` bytes of a file are there.
+    pub fn arrived(&mut self, file: usize, length: f64) -> Result<()> {
+        let count = self.files.len();
+        let expected = || Error::Argument(format!("file {file} of a model of {count}"));
+        self.files.get_mut(file).ok_or_else(expected)?.arrived(length)
     }
 
     /// The package's `ModelInfo`, as JSON.
     #[wasm_bindgen(getter)]
     pub fn info(&self) -> String {
-        let gguf = self.0.gguf();
+        let gguf = self.model.gguf();
         let tensors: Vec<_> = gguf.tensors().collect();
         json!(Description::new(gguf.metadata(), tensors.into_iter(), gguf.size())).to_string()
     }
 
     /// The tokens of a text.
     pub fn tokenize(&self, text: &str, add_special: bool, parse_special: bool) -> Vec<u32> {
-        self.0.tokenizer().encode(text.as_bytes(), add_special, parse_special)
+        self.model.tokenizer().encode(text.as_bytes(), add_special, parse_special)
     }
 
     /// The text of some tokens; `special` includes those that print as nothing.
     pub fn detokenize(&self, ids: &[u32], special: bool) -> Result<String> {
-        let tokenizer = self.0.tokenizer();
+        let tokenizer = self.model.tokenizer();
         if let Some(id) = ids.iter().find(|&&id| id as usize >= tokenizer.vocab_len()) {
             let vocabulary = tokenizer.vocab_len();
             return Err(Error::Argument(format!("token {id} is not in the vocabulary of {vocabulary} tokens")));
@@ -61,9 +71,9 @@ impl Model {
     /// unless given), `chat_template` and `kwargs`.
     pub fn apply_chat_template(&self, request: &str) -> Result<String> {
         let chat: Chat = parse(request, "the request")?;
-        let own = self.0.chat_template().unwrap_or(Template::CHATML);
+        let own = self.model.chat_template().unwrap_or(Template::CHATML);
         let template = Template::new(chat.chat_template.as_deref().unwrap_or(own))?;
-        let tokenizer = self.0.tokenizer();
+        let tokenizer = self.model.tokenizer();
         let special = |id: Option<u32>| id.and_then(|id| tokenizer.text(id));
         let request = Request {
             tools: chat.tools.as_ref(),
@@ -86,11 +96,11 @@ impl Model {
 impl Model {
     /// The engine's model.
     pub fn shared(&self) -> &Arc<model::Model> {
-        &self.0
+        &self.model
     }
 
     fn tokenizer(&self) -> &Tokenizer {
-        self.0.tokenizer()
+        self.model.tokenizer()
     }
 }
 

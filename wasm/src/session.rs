@@ -4,7 +4,7 @@ use serde::Deserialize;
 use wasm_bindgen::prelude::wasm_bindgen;
 use woolly_engine::model::Options;
 use woolly_engine::sampler::{Params, Sampler};
-use woolly_engine::session::{self, Continuation, KvType, Until};
+use woolly_engine::session::{self, Continuation, KvType, Progress, Until};
 
 use crate::error::{Error, Result};
 use crate::model::{Model, parse};
@@ -71,6 +71,33 @@ impl Session {
     /// Appends tokens to the context.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<()> {
         Ok(self.session.feed(tokens)?)
+    }
+
+    /// Begins to feed tokens that [`Session::advance`] computes, stage by stage, as the weights arrive.
+    pub fn begin_staged(&mut self, tokens: &[u32]) -> Result<()> {
+        Ok(self.session.begin_staged(tokens)?)
+    }
+
+    /// Computes the next stage, if its weights are there: `ran`, `waiting`, or when that was the last one `done`.
+    pub fn advance(&mut self) -> Result<String> {
+        let name = match self.session.advance()? {
+            Progress::Waiting(_) => "waiting",
+            Progress::Ran(_) => "ran",
+            Progress::Done => "done",
+        };
+        Ok(name.into())
+    }
+
+    /// The context as bytes, for [`Session::load`] of any session with the same model and cache type.
+    pub fn save(&mut self) -> Result<Vec<u8>> {
+        Ok(self.session.save()?)
+    }
+
+    /// Makes the context what it was when it was saved.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        self.session.load(bytes)?;
+        self.generation = None;
+        Ok(())
     }
 
     /// The logits behind each of some tokens, from an empty context: positions × vocabulary.
