@@ -70,7 +70,7 @@ async function declareTypes() {
 
 async function optimize(names) {
   const optimizer = join(HERE, 'node_modules/binaryen/bin/wasm-opt');
-  const options = ['-O3', ...FEATURES.map((feature) => `--enable-${feature}`)];
+  const options = ['-O1', ...FEATURES.map((feature) => `--enable-${feature}`)];
   for (const name of names) {
     const [from, to] = [join(wasmFolder, `${name}.wasm`), join(dist, `${name}.wasm`)];
     await run(process.execPath, [optimizer, from, '-o', to, ...options]).catch(failed);

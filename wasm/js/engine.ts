@@ -2,7 +2,7 @@
 /** The caller's side of an engine: checks and shapes requests, and sends them to the host. */
 
 import { asWoolly, badArgument, WoollyError } from './errors.js';
-import type { Generate, Generated, GenerateEvent, Opened, Prompt } from './host.js';
+import type { Generate, Generated, GenerateEvent, Opened, OpenEvent, Prompt } from './host.js';
 import {
   CHAT_SHAPE,
   chatPrompt,
@@ -85,13 +85,15 @@ export class Engine {
     return typed(async () => {
       const { settings, transfer } = engineSettings(options);
       const client = new Client(connect(options));
-      const call = { signal: options.signal, onEvent: options.progressCallback, transfer };
-      try {
-        return new Engine(client, await client.call<Opened>('open', settings, call));
-      } catch (error) {
-        void client.drain(DRAIN).then(() => client.fail(asWoolly(error)));
-        throw error;
-      }
+      let early: (opened: Opened) => void = () => {};
+      const header = new Promise<Opened>((resolve) => {
+        early = resolve;
+      });
+      const onEvent = (event: OpenEvent) => ('opened' in event ? early(event.opened) : options.progressCallback?.(event));
+      const whole = client.call<Opened>('open', settings, { signal: options.signal, onEvent, transfer });
+      // Also when it fails later than its header came: then it is the engine that fails.
+      whole.catch((error) => client.drain(DRAIN).then(() => client.fail(asWoolly(error))));
+      return new Engine(client, await Promise.race([header, whole]));
     });
   }
 

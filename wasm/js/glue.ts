@@ -3,11 +3,13 @@
 export interface FileBytes {
   readonly ptr: number;
   readonly length: number;
+  arrived(length: number): void;
   free(): void;
 }
 
 export interface Model {
   readonly info: string;
+  arrived(file: number, length: number): void;
   tokenize(text: string, add_special: boolean, parse_special: boolean): Uint32Array;
   detokenize(ids: Uint32Array, special: boolean): string;
   apply_chat_template(request: string): string;
@@ -20,6 +22,8 @@ export interface Session {
   readonly length: number;
   begin(tokens: Uint32Array): number;
   feed(tokens: Uint32Array): void;
+  begin_staged(tokens: Uint32Array): void;
+  advance(): string;
   logits(ids: Uint32Array): Float32Array;
   generate(params: string, until: string): void;
   step(): string;

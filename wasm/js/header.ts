@@ -16,6 +16,8 @@ export interface Header {
   /** Positions of the context: what was asked for, or as many as fit. */
   n_ctx: number;
   memory: Memory;
+  /** Bytes of the first part that a model takes before it can be made; infinite where it takes the other parts too. */
+  loadable: number;
 }
 
 /** The settings that a session's size depends on. */
@@ -26,6 +28,12 @@ export interface SessionSettings {
   cache_type: CacheType;
 }
 
+interface Readable {
+  info: ModelInfo;
+  parts: number;
+  loadable: number;
+}
+
 /** The header, or how many bytes of the file it takes to read it. */
 export function readHeader(
   glue: Glue,
@@ -34,14 +42,15 @@ export function readHeader(
   settings: SessionSettings,
   limit: number,
 ): Header | { needed: number } {
-  const read = JSON.parse(glue.read_header(prefix)) as { needed: number } | { info: ModelInfo };
+  const read = JSON.parse(glue.read_header(prefix)) as { needed: number } | Readable;
   if ('needed' in read) return read;
   const estimate = (n_ctx: number): Memory => {
     const options = JSON.stringify({ ...sessionOptions(settings, n_ctx), n_threads: 1 });
     return JSON.parse(glue.estimate_memory(prefix, size, options)) as Memory;
   };
   const info = { ...read.info, size };
-  return { info, ...fit(estimate, settings.n_ctx, info.n_ctx_train, limit) };
+  const loadable = read.parts === 1 ? read.loadable : Infinity;
+  return { info, loadable, ...fit(estimate, settings.n_ctx, info.n_ctx_train, limit) };
 }
 
 /** A session's options in the words of the bindings. */

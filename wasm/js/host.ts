@@ -10,7 +10,7 @@ import { type Header, Prefix, readHeader, type SessionSettings, sessionOptions, 
 import { thinned } from './progress.js';
 import { type Call, isTrap, type Methods } from './rpc.js';
 import { type SentSource, unpackSource } from './stream.js';
-import type { Backend, Build, FinishReason, Memory, ModelInfo, Timings, Usage } from './types.js';
+import type { Backend, Build, FinishReason, Memory, ModelInfo, Progress, Timings, Usage } from './types.js';
 import { type Environment, type Program, startProgram, type WasmUrls } from './wasm.js';
 
 /** What a worker is told once, in its first message. */
@@ -34,7 +34,12 @@ export interface EngineSettings extends SessionSettings {
   download: DownloadSettings;
   build: Build;
   threads: number | undefined;
+  /** Whether the engine is wanted as soon as the model's header has arrived. */
+  early: boolean;
 }
+
+/** What `open` tells while it runs; `opened` where the engine was wanted early. */
+export type OpenEvent = Progress | { opened: Opened };
 
 export interface Opened {
   backend: Backend;
@@ -72,19 +77,23 @@ export function engineMethods(environment: Environment, urls: WasmUrls): Methods
   };
   return {
     open: async (settings: EngineSettings, call) => {
-      host = await EngineHost.open(environment, urls, settings, call);
+      const announce = (early: EngineHost) => {
+        host = early;
+        call.emit({ opened: early.opened } satisfies OpenEvent);
+      };
+      host = await EngineHost.open(environment, urls, settings, call, announce);
       return host.opened;
     },
     generate: (request: Generate, call) => opened().generate(request, call),
     tokenize: ({ text, add_special, parse_special }) => opened().model.tokenize(text, add_special, parse_special),
     detokenize: ({ ids, special }) => opened().model.detokenize(ids, special),
     applyChatTemplate: (request: string) => opened().model.apply_chat_template(request),
-    logits: (ids: Uint32Array, call) => opened().inTurn(call, (session) => session.logits(ids)),
-    saveSession: (_, call) => opened().inTurn(call, (session) => session.save()),
-    loadSession: (bytes: Uint8Array, call) => opened().inTurn(call, (session) => session.load(bytes)),
+    logits: (ids: Uint32Array, call) => opened().whenWhole(call, (session) => session.logits(ids)),
+    saveSession: (_, call) => opened().whenWhole(call, (session) => session.save()),
+    loadSession: (bytes: Uint8Array, call) => opened().whenWhole(call, (session) => session.load(bytes)),
     memory: () => opened().memory(),
     unload: async (_, call) => {
-      await host?.inTurn(call, () => host?.free());
+      await host?.whenWhole(call, () => host?.free());
       host = null;
     },
   };
@@ -98,9 +107,15 @@ class EngineHost {
   #session: Session;
   #settings: EngineSettings;
   #estimate: Memory;
+  #bytes: ModelBytes;
+  /** When all of the model is there. */
+  #whole: Promise<unknown>;
   #tail: Promise<unknown> = Promise.resolve();
 
-  private constructor(environment: Environment, program: Program, settings: EngineSettings, parts: Parts) {
+  private constructor(start: Start, parts: Parts) {
+    const { environment, program, settings, bytes, whole } = start;
+    this.#bytes = bytes;
+    this.#whole = whole;
     this.model = parts.model;
     this.#environment = environment;
     this.#program = program;
@@ -110,31 +125,47 @@ class EngineHost {
     this.opened = { backend: program.backend, info: parts.info, n_ctx: parts.session.n_ctx };
   }
 
-  /** Starts the program, and brings the model's bytes into its memory. */
+  /** Starts the program, and brings the model's bytes into its memory; `announce` gets an engine that is wanted early. */
   static async open(
     environment: Environment,
     urls: WasmUrls,
     settings: EngineSettings,
     { signal, emit }: Call,
+    announce: (host: EngineHost) => void,
   ): Promise<EngineHost> {
     const onProgress = thinned(emit);
     onProgress({ phase: 'compile', loaded: 0, total: 0 });
     const program = await startProgram(environment, urls, settings, signal);
     throwIfAborted(signal);
     const bytes = new ModelBytes(program, settings);
+    const options = { ...settings.download, signal, onProgress };
+    const whole = load(unpackSource(settings.source), bytes, options, toolsOf(program.glue));
+    const start = { environment, program, settings, bytes, whole };
     try {
-      const options = { ...settings.download, signal, onProgress };
-      const { parts, notes } = await load(unpackSource(settings.source), bytes, options, toolsOf(program.glue));
+      const early = settings.early ? await EngineHost.#early(start, announce) : null;
+      const { parts, notes } = await whole;
       program.backend.fallbacks.push(...notes);
+      if (early) return early;
       onProgress({ phase: 'load', loaded: 0, total: 0 });
       await environment.breathe();
       throwIfAborted(signal);
-      return new EngineHost(environment, program, settings, assemble(program, settings, bytes, parts[0]?.name ?? ''));
+      return new EngineHost(start, assemble(program, settings, bytes, parts[0]?.name ?? ''));
     } catch (error) {
       throw explained(error, program);
     } finally {
       bytes.free();
     }
+  }
+
+  /** An engine whose weights still come in; null where all are there before one can be made. */
+  static async #early(start: Start, announce: (host: EngineHost) => void): Promise<EngineHost | null> {
+    const { environment, program, settings, bytes, whole } = start;
+    await Promise.race([bytes.loadable, whole]);
+    if (!bytes.header) return null;
+    const host = new EngineHost(start, assemble(program, settings, bytes, ''));
+    announce(host);
+    await environment.breathe();
+    return host;
   }
 
   /** Does something with the session when all earlier requests are done. */
@@ -146,6 +177,14 @@ class EngineHost {
     this.#tail = turn.catch(() => {});
     return turn.catch((error) => {
       throw explained(error, this.#program);
+    });
+  }
+
+  /** The same, for what takes the whole model. */
+  whenWhole<T>(call: Call, work: (session: Session) => T): Promise<T> {
+    return this.inTurn(call, async (session) => {
+      await this.#whole;
+      return work(session);
     });
   }
 
@@ -192,12 +231,30 @@ class EngineHost {
     // At least the last token is computed again, so nothing is kept for a prompt of one.
     if (!keep) session.begin(tokens.subarray(0, 1));
     const cached = session.begin(tokens);
+    if (!this.#bytes.complete) {
+      await this.#feedStaged(tokens.subarray(cached), signal);
+      return cached;
+    }
     for (let at = cached; at < tokens.length; at += this.#settings.n_batch) {
       session.feed(tokens.subarray(at, at + this.#settings.n_batch));
       await this.#environment.breathe();
       throwIfAborted(signal);
     }
     return cached;
+  }
+
+  /** Computes each layer for the whole prompt as soon as its weights have arrived. */
+  async #feedStaged(tokens: Uint32Array, signal: AbortSignal): Promise<void> {
+    const session = this.#session;
+    session.begin_staged(tokens);
+    for (let state = session.advance(); state !== 'done'; state = session.advance()) {
+      // With the last byte there is nothing to wait for, and if it never comes `whole` says why.
+      if (state === 'waiting') await Promise.race([this.#bytes.news(), this.#whole]);
+      await this.#environment.breathe();
+      throwIfAborted(signal);
+    }
+    // So that nothing is answered from a file that turns out to be damaged.
+    await this.#whole;
   }
 
   async #decode({ stream }: Generate, { signal, emit }: Call, clock: Clock): Promise<string> {
@@ -215,6 +272,14 @@ class EngineHost {
   }
 }
 
+interface Start {
+  environment: Environment;
+  program: Program;
+  settings: EngineSettings;
+  bytes: ModelBytes;
+  whole: Promise<unknown>;
+}
+
 interface Parts {
   header: Header;
   model: Model;
@@ -223,13 +288,13 @@ interface Parts {
 }
 
 function assemble(program: Program, settings: EngineSettings, bytes: ModelBytes, file: string): Parts {
-  const model = new program.glue.Model(bytes.take());
+  const model = bytes.model();
   try {
     // A model that loads has a header that was read; a file without one has just been refused.
     const header = bytes.header as Header;
     const session = makeSession(program, settings, model, header.n_ctx);
     const told = JSON.parse(model.info) as ModelInfo;
-    return { header, model, session, info: { ...told, name: told.name || file, size: bytes.size } };
+    return { header, model, session, info: { ...told, name: told.name || file || told.architecture, size: bytes.size } };
   } catch (error) {
     if (!isTrap(error)) model.free();
     throw error;
@@ -251,27 +316,48 @@ function makeSession(program: Program, settings: SessionSettings, model: Model, 
 /** As many as say what kind of file it is. */
 const FIRST_BYTES = 24;
 
-/** The model's file, or its parts, in wasm memory. */
+/** A file in wasm memory. */
+interface Place {
+  /** Addresses beyond 2 GB come as negative numbers. */
+  ptr: number;
+  length: number;
+  prefix: Prefix;
+}
+
+/** The model's file, or its parts, in wasm memory, and then the model that is made of them. */
 class ModelBytes implements Sink {
   size = 0;
   /** What the file says about itself, as soon as it has arrived. */
   header: Header | null = null;
+  /** When so much has arrived that a model can be made. */
+  readonly loadable: Promise<void>;
   #program: Program;
   #settings: SessionSettings;
   #files: FileBytes[] = [];
-  #prefix = new Prefix();
+  #places: Place[] = [];
+  #model: Model | null = null;
   #needed = FIRST_BYTES;
+  #becomesLoadable: () => void = () => {};
+  #waiting: (() => void)[] = [];
 
   constructor(program: Program, settings: SessionSettings) {
     this.#program = program;
     this.#settings = settings;
+    this.loadable = new Promise((resolve) => {
+      this.#becomesLoadable = resolve;
+    });
+  }
+
+  /** Whether all bytes are there. */
+  get complete(): boolean {
+    return this.#places.every(({ length, prefix }) => prefix.length === length);
   }
 
   /** Comes again when the file has changed on the server: then all begins anew. */
   reserve(parts: number[]): void {
+    if (this.#model) throw new WoollyError('network', 'the file changed on the server while it was in use: try again');
     this.free();
     this.header = null;
-    this.#prefix = new Prefix();
     this.#needed = FIRST_BYTES;
     this.size = parts.reduce((sum, size) => sum + size, 0);
     const { limit, glue } = this.#program;
@@ -280,36 +366,50 @@ class ModelBytes implements Sink {
       throw new WoollyError('out_of_memory', `the model has ${has}, and WebAssembly can have ${can} of memory`);
     }
     for (const size of parts) this.#files.push(new glue.FileBytes(size));
+    this.#places = this.#files.map(({ ptr, length }) => ({ ptr: ptr >>> 0, length: length >>> 0, prefix: new Prefix() }));
   }
 
   write(part: number, offset: number, bytes: Uint8Array): void {
     this.#view(part, offset, bytes.length).set(bytes);
-    if (part !== 0 || this.header) return;
-    this.#prefix.add(offset, bytes.length);
-    if (this.#prefix.length >= this.#needed) this.#readHeader();
+    const { prefix } = this.#places[part] as Place;
+    const before = prefix.length;
+    prefix.add(offset, bytes.length);
+    if (prefix.length === before) return;
+    if (this.#model) this.#model.arrived(part, prefix.length);
+    else this.#files[part]?.arrived(prefix.length);
+    if (part === 0) this.#look(prefix.length);
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  /** Hands the files over to a model. */
-  take(): FileBytes[] {
-    return this.#files.splice(0);
+  /** Resolves when more bytes are there. */
+  news(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** The model of the files, which it takes over. */
+  model(): Model {
+    this.#model = new this.#program.glue.Model(this.#files.splice(0));
+    return this.#model;
   }
 
   free(): void {
-    for (const file of this.take()) file.free();
+    for (const file of this.#files.splice(0)) file.free();
   }
 
-  /**
-   * This is where an engine that answers before its weights are complete begins: from here on the model's shape is known,
-   * and `write` tells which tensors are there.
-   */
-  #readHeader(): void {
+  /** Reads the header, once it is there, and sees what it is good for. */
+  #look(length: number): void {
+    if (!this.header && length >= this.#needed) this.#readHeader(length);
+    if (this.header && length >= this.header.loadable) this.#becomesLoadable();
+  }
+
+  #readHeader(length: number): void {
     const { glue, limit } = this.#program;
     // A copy: the call may move the memory under a view.
     const prefix = this.#view(0, 0, this.#needed).slice();
     const read = readHeader(glue, prefix, this.size, this.#settings, limit);
     if ('needed' in read) {
       this.#needed = read.needed;
-      if (this.#prefix.length >= this.#needed) this.#readHeader();
+      if (length >= this.#needed) this.#readHeader(length);
       return;
     }
     const refusal = tooLarge(read, limit);
@@ -317,11 +417,11 @@ class ModelBytes implements Sink {
     this.header = read;
   }
 
-  /** Made anew each time: when memory grows, views of it go. Addresses beyond 2 GB come as negative numbers. */
+  /** Made anew each time: when memory grows, views of it go. */
   #view(part: number, offset: number, length: number): Uint8Array {
-    const file = this.#files[part];
-    if (!file || offset + length > file.length) throw new RangeError(`part ${part} has no room for byte ${offset + length}`);
-    return new Uint8Array(this.#program.memory.buffer, (file.ptr >>> 0) + offset, length);
+    const place = this.#places[part];
+    if (!place || offset + length > place.length) throw new RangeError(`part ${part} has no room for byte ${offset + length}`);
+    return new Uint8Array(this.#program.memory.buffer, place.ptr + offset, length);
   }
 }
 

@@ -21,14 +21,13 @@ export function engineSettings(options: EngineOptions): { settings: EngineSettin
   const { n_threads: threads, worker, build = 'auto', resolve = 'loaded' } = options;
   checkOneOf('build', build, ['auto', 'simd128', 'relaxed']);
   checkOneOf('resolve', resolve, ['loaded', 'header']);
-  if (resolve === 'header') throw new WoollyError('unsupported', "resolve: 'header' is not there yet: use 'loaded'");
   checkCount('n_threads', threads, 1);
   if (worker !== undefined && typeof worker !== 'boolean') throw badArgument('worker', worker, 'true or false');
   const session = sessionSettings(options);
   const download = downloadSettings(options);
   // Last, since it starts to use up a stream.
   const { source, transfer } = sourceOf(options.model);
-  return { settings: { ...session, source, download, build, threads }, transfer };
+  return { settings: { ...session, source, download, build, threads, early: resolve === 'header' }, transfer };
 }
 
 /** `ModelManager.download`'s options as they are sent. */

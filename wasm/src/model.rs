@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wasm_bindgen::prelude::wasm_bindgen;
 use woolly_engine::chat::{DateTime, Request, Template};
-use woolly_engine::gguf::{self, Gguf, Parsed};
+use woolly_engine::gguf::{self, Gguf, Header, Parsed};
 use woolly_engine::model::{self, Memory};
 use woolly_engine::tokenizer::Tokenizer;
 
@@ -124,7 +124,8 @@ fn yes() -> bool {
 }
 
 /// What the header at the start of a file says, as JSON: `{ needed }` where more bytes must be there to tell, else
-/// `{ info, data_offset, parts }`, the last one the number of files that the model is split into.
+/// `{ info, parts, loadable }`, with the number of files that the model is split into, and how many bytes of this one must be
+/// there for a [`Model`] to be made.
 #[wasm_bindgen]
 pub fn read_header(prefix: &[u8]) -> Result<String> {
     let header = match gguf::parse(prefix)? {
@@ -134,7 +135,13 @@ pub fn read_header(prefix: &[u8]) -> Result<String> {
     let end = header.tensors.iter().map(|tensor| tensor.offset + tensor.bytes()).max().unwrap_or(0);
     let info = Description::new(&header.metadata, header.tensors.iter(), header.data_offset + end);
     let parts = header.metadata.u64("split.count").ok().flatten().unwrap_or(1).max(1);
-    Ok(json!({ "info": info, "data_offset": header.data_offset, "parts": parts }).to_string())
+    Ok(json!({ "info": info, "parts": parts, "loadable": loadable(&header) }).to_string())
+}
+
+/// Factors of the rotary embedding are a part of what a model computes: with them begins what it takes to load it.
+fn loadable(header: &Header) -> u64 {
+    let factors = header.tensors.iter().find(|tensor| tensor.name == "rope_freqs.weight");
+    header.data_offset + factors.map_or(0, |tensor| tensor.offset + tensor.bytes())
 }
 
 /// What a session with these options takes, as the package's `Memory` in JSON, for a model of which `header` is there, the

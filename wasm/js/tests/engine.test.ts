@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Engine } from '../engine.js';
 import { ModelManager } from '../manager.js';
 import type { EngineOptions, Progress } from '../types.js';
-import { type Fake, fake, modelFile, useFake } from './fake.js';
+import { type Fake, fake, HEADER, modelFile, useFake } from './fake.js';
 
 async function engineOf(options: Partial<EngineOptions> = {}): Promise<{ engine: Engine; it: Fake }> {
   const it = fake();
@@ -130,6 +130,18 @@ test('what cannot run is refused by its header', async () => {
   await assert.rejects(create({ model: new Uint8Array(4000) }), { code: 'not_gguf' });
   await assert.rejects(create({ n_ctx: 8192 }), { code: 'out_of_memory', message: /8.19 GB.*8192 positions/ });
   assert.equal((await create({ n_ctx: 0 })).n_ctx, 4096);
+});
+
+test('an engine that is wanted early answers when the rest has arrived', async () => {
+  const it = fake();
+  useFake(it);
+  const model = new Blob(['GGUF', new Uint8Array(64e6)]);
+  const engine = await Engine.create({ model, resolve: 'header' });
+  assert.ok(it.arrived >= HEADER && it.arrived < it.size, `${it.arrived} of ${it.size} bytes`);
+  const { choices } = await engine.completions.create({ prompt: 'ab', max_tokens: 1 });
+  assert.equal(choices[0]?.text, '^');
+  assert.ok(it.log.includes('begin 3') && it.arrived === it.size);
+  assert.deepEqual(await engine.logits([1]), Float32Array.of(1));
 });
 
 test('unloading rejects what runs, and everything later', async () => {

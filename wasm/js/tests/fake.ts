@@ -13,6 +13,9 @@ export interface Fake {
   memory: WebAssembly.Memory;
   /** Set to make the next step of a generation trap. */
   trap: boolean;
+  /** Bytes of the file that are there, and in all. */
+  arrived: number;
+  size: number;
 }
 
 const MODULE = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
@@ -25,15 +28,19 @@ const letters = (ids: Iterable<number>) => String.fromCharCode(...ids);
 
 export function fake(): Fake {
   const memory = new WebAssembly.Memory({ initial: 16, maximum: 4096 });
-  const self: Fake = { environment: null as unknown as Environment, log: [], memory, trap: false };
+  const self: Fake = { environment: null as unknown as Environment, log: [], memory, trap: false, arrived: 0, size: 0 };
   let free = 4096;
 
   class Bytes implements FileBytes {
     readonly ptr: number;
     constructor(readonly length: number) {
       this.ptr = free;
+      self.size = length;
       free += length;
       if (free > self.memory.buffer.byteLength) self.memory.grow(Math.ceil(length / 65536));
+    }
+    arrived(length: number) {
+      self.arrived = length;
     }
     free() {
       self.log.push('free bytes');
@@ -48,6 +55,9 @@ export function fake(): Fake {
       const text = letters(Uint8Array.from(new Uint8Array(self.memory.buffer, file.ptr, 4)));
       if (text !== 'GGUF') throw failure('not_gguf', 'no magic');
       self.log.push(`model of ${files.map(({ length }) => length)}`);
+    }
+    arrived(_: number, length: number) {
+      self.arrived = length;
     }
     tokenize(text: string, add_special: boolean) {
       return Uint32Array.from([...(add_special ? '^' : ''), ...text], (letter) => letter.charCodeAt(0));
@@ -71,6 +81,7 @@ export function fake(): Fake {
     #until: { max_tokens?: number } = {};
     #prompt: number[] = [];
     #done = 0;
+    #staged = new Uint32Array();
     constructor(_: FakeModel, options: string) {
       self.log.push(`session ${options}`);
       this.n_ctx = JSON.parse(options).n_ctx;
@@ -87,6 +98,15 @@ export function fake(): Fake {
     feed(tokens: Uint32Array) {
       self.log.push(`feed ${tokens.length}`);
       this.tokens.push(...tokens);
+    }
+    begin_staged(tokens: Uint32Array) {
+      self.log.push(`begin ${tokens.length}`);
+      this.#staged = tokens;
+    }
+    advance() {
+      if (self.arrived < self.size) return 'waiting';
+      this.feed(this.#staged);
+      return 'done';
     }
     logits = (ids: Uint32Array) => Float32Array.from(ids);
     generate(params: string, until: string) {
@@ -128,7 +148,7 @@ export function fake(): Fake {
     },
     read_header(prefix) {
       if (letters(prefix.subarray(0, 4)) !== 'GGUF') throw failure('not_gguf', 'not a GGUF file');
-      return JSON.stringify(prefix.length < HEADER ? { needed: HEADER } : { info: INFO });
+      return JSON.stringify(prefix.length < HEADER ? { needed: HEADER } : { info: INFO, parts: 1, loadable: HEADER });
     },
     estimate_memory(_, size, options) {
       const kv_cache = JSON.parse(options).n_ctx * 1e6;
