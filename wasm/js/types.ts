@@ -76,7 +76,7 @@ export type SessionOptions = Pick<EngineOptions, 'n_ctx' | 'n_batch' | 'cache_ty
 export interface Backend {
   build: 'simd128' | 'relaxed';
   threads: number;
-  /** The level of the kernels: `simd128` or `relaxed-simd`. */
+  /** The level of the kernels: `simd128`, `relaxed-simd`, or `relaxed-simd-pairs` where processors make the dot product of pairs. */
   isa: string;
   /** Reasons for each thing that was passed over, such as `no threads: the page is not cross-origin isolated`. */
   fallbacks: string[];

@@ -155,7 +155,7 @@ function sharedMemory(): { memory: WebAssembly.Memory; limit: number } {
 
 function backendOf(glue: Glue, threads: number, fallbacks: string[]): Backend {
   const isa = glue.isa();
-  return { build: isa === 'relaxed-simd' ? 'relaxed' : 'simd128', threads, isa, fallbacks };
+  return { build: isa.startsWith('relaxed') ? 'relaxed' : 'simd128', threads, isa, fallbacks };
 }
 
 /** In the caller's own thread there is one instance for all engines: the first one's build. */

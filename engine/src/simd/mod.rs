@@ -33,7 +33,7 @@ pub use avx512::Avx512Vnni;
 pub use neon::{Arm, Neon, NeonDotprod, NeonI8mm};
 pub use scalar::Scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub use wasm::{RelaxedSimd, Simd128, Wasm};
+pub use wasm::{RelaxedPairs, RelaxedSimd, Simd128, Wasm};
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -62,6 +62,8 @@ pub enum Level {
     Simd128,
     /// WebAssembly with relaxed SIMD.
     RelaxedSimd,
+    /// WebAssembly with relaxed SIMD, where its dot product of four numbers is made of that of two.
+    RelaxedPairs,
 }
 
 impl Level {
@@ -76,6 +78,7 @@ impl Level {
         Level::NeonI8mm,
         Level::Simd128,
         Level::RelaxedSimd,
+        Level::RelaxedPairs,
     ];
 
     /// The fastest level that this CPU has.
@@ -112,6 +115,7 @@ impl Level {
             Level::NeonI8mm => "neon-i8mm",
             Level::Simd128 => "simd128",
             Level::RelaxedSimd => "relaxed-simd",
+            Level::RelaxedPairs => "relaxed-simd-pairs",
         }
     }
 
@@ -156,22 +160,31 @@ impl Level {
             }
             _ => {}
         }
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(test)))]
-        return wasm::compiled().run(kernel);
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128", test))]
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         match self {
-            Level::Simd128 => {
-                if let Some(token) = Simd128::new() {
+            #[cfg(target_feature = "relaxed-simd")]
+            Level::RelaxedPairs => {
+                if let Some(token) = RelaxedPairs::new() {
                     return token.run(kernel);
                 }
             }
+            #[cfg(target_feature = "relaxed-simd")]
             Level::RelaxedSimd => {
                 if let Some(token) = RelaxedSimd::new() {
                     return token.run(kernel);
                 }
             }
+            #[cfg(any(test, not(target_feature = "relaxed-simd")))]
+            Level::Simd128 => {
+                if let Some(token) = Simd128::new() {
+                    return token.run(kernel);
+                }
+            }
             _ => {}
         }
+        // Where sessions refuse levels that are not there, this is not reached, and scalar code is not downloaded for nothing.
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(test)))]
+        unreachable!("{self} is not compiled");
         #[allow(unreachable_code)] // Elsewhere.
         Scalar.run(kernel)
     }
@@ -254,6 +267,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside, in the second-level cache.
     fn prefetch(self, bytes: &[u8], offset: usize);
+
+    /// Reads each cache line of `bytes`, at levels that cannot prefetch: many at a time, memory is nearly as fast.
+    #[inline(always)]
+    fn touch(self, _bytes: &[u8]) {}
 
     /// 64 bytes from memory.
     fn bytes(self, from: &[u8; 64]) -> Self::Bytes;

@@ -4,25 +4,34 @@
 //! load there, so what was compiled is available. Relaxed SIMD leaves some results to the implementation; what is used of
 //! it here is defined for the operands that it gets.
 //!
-//! - The relaxed dot product takes signed bytes and others of 7 bits. Activations are never -128, so that their magnitudes
+//! - The relaxed dot products take signed bytes and others of 7 bits. Activations are never -128, so that their magnitudes
 //!   are those others where weights have 8 bits: `w * x = (w ^ m) * |x| + (m & |x|)`, `m` being all ones where `x` is
 //!   negative.
-//! - Without it, the even and the odd bytes of groups are multiplied as `i16`, which adds products in pairs.
+//! - There are two: of fours, to `i32`, which is one instruction on Arm and on new x86-64 processors; and of pairs, to
+//!   `i16`. Others make the first from the second, which is then better used itself.
+//! - Without them, the even and the odd bytes of groups are multiplied as `i16`, which adds products in pairs.
 
 use super::{Kernel, Level, Simd};
 use core::arch::wasm32::*;
 
-/// Proof that the program is compiled for vectors, and where `RELAXED` is set, for relaxed ones.
+/// Proof that the program is compiled for vectors, and where they are set, for relaxed ones, and runs where the dot product
+/// of pairs is better.
 #[derive(Debug, Clone, Copy)]
-pub struct Wasm<const RELAXED: bool>(());
+pub struct Wasm<const RELAXED: bool, const PAIRS: bool>(());
 
 /// Vectors.
-pub type Simd128 = Wasm<false>;
-/// Vectors, with the relaxed dot product.
-pub type RelaxedSimd = Wasm<true>;
+pub type Simd128 = Wasm<false, false>;
+/// Vectors, with the relaxed dot product of fours.
+pub type RelaxedSimd = Wasm<true, false>;
+/// Vectors, with the relaxed dot product of pairs.
+pub type RelaxedPairs = Wasm<true, true>;
 
-impl<const RELAXED: bool> Wasm<RELAXED> {
-    const LEVEL: Level = if RELAXED { Level::RelaxedSimd } else { Level::Simd128 };
+impl<const RELAXED: bool, const PAIRS: bool> Wasm<RELAXED, PAIRS> {
+    const LEVEL: Level = match (RELAXED, PAIRS) {
+        (_, true) => Level::RelaxedPairs,
+        (true, _) => Level::RelaxedSimd,
+        _ => Level::Simd128,
+    };
 
     /// The proof, where the program is compiled so.
     #[inline]
@@ -31,22 +40,35 @@ impl<const RELAXED: bool> Wasm<RELAXED> {
     }
 }
 
-/// Whether kernels of `level` are compiled: the best that the program may use, since a visitor downloads them all. Tests have
-/// the others to compare.
+/// Whether kernels of `level` are compiled, and of use here: those that are the best for some processor, since a visitor
+/// downloads them all. Tests have the others to compare.
 #[inline]
 pub(super) fn has(level: Level) -> bool {
     match level {
         Level::RelaxedSimd => cfg!(target_feature = "relaxed-simd"),
+        Level::RelaxedPairs => fours_are_pairs(),
         Level::Simd128 => cfg!(any(test, not(target_feature = "relaxed-simd"))),
         Level::Scalar => cfg!(test),
         _ => false,
     }
 }
 
-/// The proof of the only level that programs have.
-#[cfg(not(test))]
-pub(super) fn compiled() -> Wasm<{ cfg!(target_feature = "relaxed-simd") }> {
-    Wasm(())
+/// Whether the dot product of fours is made of pairs: these are then cut off at what an `i16` holds, where an operand has
+/// 8 bits.
+#[inline]
+fn fours_are_pairs() -> bool {
+    #[cfg(target_feature = "relaxed-simd")]
+    return i32x4_extract_lane::<0>(relaxed_dot(u8x16_splat(127), u8x16_splat(255), i32x4_splat(0)))
+        == 2 * i16::MAX as i32;
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    false
+}
+
+/// Sums of products, as `i32` and, where those of pairs are used, as pairs of `i16`.
+#[derive(Clone, Copy)]
+pub struct Sums {
+    ints: [v128; 4],
+    pairs: [v128; 4],
 }
 
 /// Calls for each of the four registers of a vector.
@@ -73,17 +95,17 @@ macro_rules! each {
     };
 }
 
-impl<const RELAXED: bool> Simd for Wasm<RELAXED> {
+impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     type Bytes = [v128; 4];
     type Ints = [v128; 4];
     type Floats = [v128; 4];
-    type Partial = [v128; 4];
-    /// As `i32`.
+    type Partial = Sums;
+    /// As `i32`, or as pairs of `i16` that are the same.
     type Scales = [v128; 4];
 
     // Of an x86-64 processor's 16 registers of 16 bytes, which are what most browsers have.
     const ACCUMULATORS: usize = 3;
-    const SUMS_32: bool = true;
+    const SUMS_32: bool = !PAIRS;
     const PREFERS_UNSIGNED: bool = false;
 
     #[inline(always)]
@@ -98,6 +120,14 @@ impl<const RELAXED: bool> Simd for Wasm<RELAXED> {
 
     #[inline(always)]
     fn prefetch(self, _bytes: &[u8], _offset: usize) {}
+
+    #[inline(always)]
+    fn touch(self, bytes: &[u8]) {
+        for line in bytes.chunks(64) {
+            // SAFETY: it is a reference.
+            unsafe { core::ptr::from_ref(&line[0]).read_volatile() };
+        }
+    }
 
     #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> [v128; 4] {
@@ -217,58 +247,84 @@ impl<const RELAXED: bool> Simd for Wasm<RELAXED> {
     }
 
     #[inline(always)]
-    fn open(self, sum: [v128; 4]) -> [v128; 4] {
-        sum
+    fn open(self, sum: [v128; 4]) -> Sums {
+        Sums { ints: sum, pairs: [i32x4_splat(0); 4] }
     }
 
     #[inline(always)]
-    fn dot(self, sum: [v128; 4], weights: [v128; 4], x: [v128; 4]) -> [v128; 4] {
-        each!(I => match RELAXED {
-            true => relaxed_dot(x[I], weights[I], sum[I]),
+    fn dot(self, sum: Sums, weights: [v128; 4], x: [v128; 4]) -> Sums {
+        if PAIRS {
+            let pairs = each!(I => i16x8_add(sum.pairs[I], relaxed_pairs(x[I], weights[I])));
+            return Sums { pairs, ..sum };
+        }
+        let ints = each!(I => match RELAXED {
+            true => relaxed_dot(x[I], weights[I], sum.ints[I]),
             // The high bit is clear.
-            false => add_fours(sum[I], [v128_and(weights[I], u16x8_splat(0xFF)), u16x8_shr(weights[I], 8)], x[I]),
-        })
+            false => add_fours(sum.ints[I], [v128_and(weights[I], u16x8_splat(0xFF)), u16x8_shr(weights[I], 8)], x[I]),
+        });
+        Sums { ints, ..sum }
     }
 
     #[inline(always)]
-    fn dot_signed(self, sum: [v128; 4], weights: [v128; 4], x: [v128; 4]) -> [v128; 4] {
-        each!(I => match RELAXED {
-            true => {
-                let (negative, magnitude) = (i8x16_shr(x[I], 7), i8x16_abs(x[I]));
-                let rest = relaxed_dot(u8x16_splat(1), v128_and(negative, magnitude), i32x4_splat(0));
-                i32x4_add(relaxed_dot(v128_xor(weights[I], negative), magnitude, sum[I]), rest)
-            }
-            false => add_fours(sum[I], halves(weights[I]), x[I]),
-        })
+    fn dot_signed(self, sum: Sums, weights: [v128; 4], x: [v128; 4]) -> Sums {
+        if !RELAXED {
+            return Sums { ints: each!(I => add_fours(sum.ints[I], halves(weights[I]), x[I])), ..sum };
+        }
+        let one = u8x16_splat(1);
+        let negative = each!(I => i8x16_lt(x[I], i32x4_splat(0)));
+        let magnitude = each!(I => i8x16_abs(x[I]));
+        let turned = each!(I => v128_xor(weights[I], negative[I]));
+        let rest = each!(I => v128_and(negative[I], magnitude[I]));
+        if PAIRS {
+            let rest = each!(I => i16x8_add(sum.pairs[I], relaxed_pairs(one, rest[I])));
+            return Sums { pairs: each!(I => i16x8_add(rest[I], relaxed_pairs(turned[I], magnitude[I]))), ..sum };
+        }
+        let rest = each!(I => relaxed_dot(one, rest[I], i32x4_splat(0)));
+        let ints = each!(I => i32x4_add(relaxed_dot(turned[I], magnitude[I], sum.ints[I]), rest[I]));
+        Sums { ints, ..sum }
     }
 
     #[inline(always)]
-    fn close(self, sum: [v128; 4]) -> [v128; 4] {
-        sum
+    fn close(self, sum: Sums) -> [v128; 4] {
+        if !PAIRS {
+            return sum.ints;
+        }
+        each!(I => i32x4_add(sum.ints[I], i32x4_extadd_pairwise_i16x8(sum.pairs[I])))
     }
 
     #[inline(always)]
-    fn add_scaled(self, total: [v128; 4], sum: [v128; 4], scale: [v128; 4]) -> [v128; 4] {
-        each!(I => i32x4_add(total[I], i32x4_mul(sum[I], scale[I])))
+    fn add_scaled(self, total: [v128; 4], sum: Sums, scale: [v128; 4]) -> [v128; 4] {
+        each!(I => i32x4_add(total[I], match PAIRS {
+            true => i32x4_dot_i16x8(sum.pairs[I], scale[I]),
+            false => i32x4_mul(sum.ints[I], scale[I]),
+        }))
     }
 
     #[inline(always)]
-    fn add_scaled_short(self, total: [v128; 4], sum: [v128; 4], scale: [v128; 4]) -> [v128; 4] {
+    fn add_scaled_short(self, total: [v128; 4], sum: Sums, scale: [v128; 4]) -> [v128; 4] {
+        if PAIRS {
+            return self.add_scaled(total, sum, scale);
+        }
         // The scales' high halves are zero, and multiply nothing but signs.
-        each!(I => i32x4_add(total[I], i32x4_dot_i16x8(sum[I], scale[I])))
+        each!(I => i32x4_add(total[I], i32x4_dot_i16x8(sum.ints[I], scale[I])))
     }
 
     #[inline(always)]
     fn scales<const SHORT: bool>(self, numbers: u128) -> [v128; 4] {
         let [low, high] = widen(numbers);
-        match SHORT {
-            true => [
+        match (PAIRS, SHORT) {
+            (true, _) => {
+                let [a, b] = twins(low);
+                let [c, d] = twins(high);
+                [a, b, c, d]
+            }
+            (_, true) => [
                 u32x4_extend_low_u16x8(low),
                 u32x4_extend_high_u16x8(low),
                 u32x4_extend_low_u16x8(high),
                 u32x4_extend_high_u16x8(high),
             ],
-            false => [
+            _ => [
                 i32x4_extend_low_i16x8(low),
                 i32x4_extend_high_i16x8(low),
                 i32x4_extend_low_i16x8(high),
@@ -293,6 +349,9 @@ impl<const RELAXED: bool> Simd for Wasm<RELAXED> {
 
     #[inline(always)]
     fn lane_scale(self, groups: [v128; 4], j: usize) -> [v128; 4] {
+        if PAIRS {
+            return self.lane_pair(groups, j, j);
+        }
         each!(I => i32x4_shr(i32x4_shl(groups[I], 24 - 8 * j as u32), 24))
     }
 
@@ -312,8 +371,7 @@ impl<const RELAXED: bool> Simd for Wasm<RELAXED> {
         each!(I => {
             let [low, high] = widen(numbers[I / 2]);
             let numbers = match (run, I % 2) {
-                (32, 0) => u16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(low, low),
-                (32, _) => u16x8_shuffle::<4, 4, 5, 5, 6, 6, 7, 7>(low, low),
+                (32, _) => twins(low)[I % 2],
                 (_, 0) => low,
                 _ => high,
             };
@@ -531,6 +589,18 @@ fn relaxed_dot(signed: v128, small: v128, sum: v128) -> v128 {
     add_fours(sum, halves(small), signed)
 }
 
+/// Adds pairs of products of signed bytes and others of 7 bits.
+#[inline(always)]
+fn relaxed_pairs(signed: v128, small: v128) -> v128 {
+    #[cfg(target_feature = "relaxed-simd")]
+    return i16x8_relaxed_dot_i8x16_i7x16(signed, small);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    {
+        let ([a, b], [c, d]) = (halves(signed), halves(small));
+        i16x8_add(i16x8_mul(a, c), i16x8_mul(b, d))
+    }
+}
+
 /// The bytes of `table` at indices below 16.
 #[inline(always)]
 fn relaxed_swizzle(table: v128, index: v128) -> v128 {
@@ -558,6 +628,12 @@ fn add_fours(sum: v128, [even, odd]: [v128; 2], x: v128) -> v128 {
 fn widen(numbers: u128) -> [v128; 2] {
     let bytes = u64x2(numbers as u64, (numbers >> 64) as u64);
     [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
+}
+
+/// `a0, a0, a1, a1, a2, a2, a3, a3`, and the same with the others.
+#[inline(always)]
+fn twins(a: v128) -> [v128; 2] {
+    [u16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(a, a), u16x8_shuffle::<4, 4, 5, 5, 6, 6, 7, 7>(a, a)]
 }
 
 /// `a0, b0, a1, b1`.

@@ -82,6 +82,7 @@ where
             for first in (0..self.out.width()).step_by(R * ROWS) {
                 for r in 0..R {
                     let rows = sixteen_rows(self.rows.bytes, self.x.blocks, first + r * ROWS, from..from + panel.len());
+                    rows.iter().for_each(|row| s.touch(row.as_flattened()));
                     F::unpack(s, &rows, r, panel);
                 }
                 let next = self.next(first + R * ROWS, from, depth);

@@ -13,6 +13,8 @@ use core::marker::PhantomData;
 
 /// Rows that are worked on at the same time.
 const ROWS: usize = 16;
+/// Bytes that are touched at a time.
+const TOUCHED: usize = 2 << 10;
 /// Distance of the prefetch in bytes, where the rows at work are not more.
 pub(super) const AHEAD: usize = 32 << 10;
 
@@ -47,6 +49,13 @@ impl<'a> Ahead<'a> {
             Some(start) if start < rows.after.len() => Self { bytes: rows.after, start },
             _ => Self { bytes: rows.bytes, start },
         }
+    }
+
+    /// What to do about them where [`Simd::prefetch`] does nothing: the same with [`Simd::touch`], for many at once.
+    #[inline(always)]
+    pub fn touch<S: Simd>(self, s: S, len: usize) {
+        let end = (self.start + len).min(self.bytes.len());
+        s.touch(self.bytes.get(self.start..end).unwrap_or(&[]));
     }
 
     /// To be called for bytes `from..from + len` of those in work, a little at a time: too many requests at once would hold up
@@ -90,6 +99,10 @@ where
             let mut y = [s.splat_float(0.0); C];
             for b in 0..blocks {
                 let ahead = Ahead::new(self.rows, ahead + (first * blocks + ROWS * b) * N);
+                let batch = TOUCHED.div_ceil(ROWS * N);
+                if b % batch == 0 {
+                    ahead.touch(s, ROWS * N * batch.min(blocks - b));
+                }
                 let mut sixteen = [&rows[0][b]; ROWS];
                 for (block, row) in sixteen.iter_mut().zip(rows) {
                     *block = &row[b];
