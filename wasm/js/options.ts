@@ -58,7 +58,7 @@ export function sourceOf(model: ModelSource): { source: SentSource; transfer: Tr
   return packSource(resolveSource(model, platform().base()));
 }
 
-function sessionSettings({ n_ctx, n_batch = 256, cache_type_k, cache_type_v }: SessionOptions): SessionSettings {
+function sessionSettings({ n_ctx, n_batch = 128, cache_type_k, cache_type_v }: SessionOptions): SessionSettings {
   checkCount('n_ctx', n_ctx, 0);
   checkCount('n_batch', n_batch, 1);
   const cache_type = cache_type_k ?? cache_type_v ?? 'f16';

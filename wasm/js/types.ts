@@ -55,7 +55,7 @@ export interface EngineOptions extends DownloadOptions, PlatformOptions {
   n_ctx?: number;
   /** Threads (as many as the machine has cores, without hyperthreads where that is known). One without cross-origin isolation. */
   n_threads?: number;
-  /** Prompt tokens that are computed together (256). */
+  /** Prompt tokens that are computed together (128). */
   n_batch?: number;
   cache_type_k?: CacheType;
   cache_type_v?: CacheType;

@@ -13,7 +13,7 @@ use crate::pool::pool;
 /// Positions of a context that nobody asked for.
 const DEFAULT_CONTEXT: usize = 2048;
 /// Tokens of a prompt that are computed together, unless asked for otherwise.
-const DEFAULT_BATCH: usize = 256;
+const DEFAULT_BATCH: usize = 128;
 
 /// A context of one model.
 #[wasm_bindgen]

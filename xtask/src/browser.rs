@@ -8,6 +8,7 @@ use crate::npm::{self, Package};
 use crate::process::{apt_install, cargo, check, exists, root};
 use crate::real_models::{self, REAL_MODELS};
 use crate::wasm::target_folder;
+use crate::web;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -24,28 +25,19 @@ pub fn run(arguments: &[String]) -> Outcome {
 
 /// The command that runs the suite, with everything built and installed.
 pub fn suite() -> Outcome<Command> {
-    let package = npm::build(&[])?;
-    let page = page()?;
+    let Package { folder: package, tarball } = npm::build(&[])?;
+    let page = web::build()?;
     let folder = root().join("tests/browser");
     npm::install(&folder)?;
     let models = real_models::fetch()?;
     let mut command = npm::node()?;
     command.arg(folder.join("run.mjs")).current_dir(&folder);
     command.env("WOOLLY_WEB", page).env("WOOLLY_TINY", answers(&models)?).env("WOOLLY_MODELS", models);
-    let Package { folder, tarball } = package;
-    command.env("WOOLLY_PACKAGE", folder).env("WOOLLY_TARBALL", tarball);
+    command.env("WOOLLY_PACKAGE", package).env("WOOLLY_TARBALL", tarball);
     for (variable, names, package) in BROWSERS {
         command.env(variable, browser(variable, names, package)?);
     }
     Ok(command)
-}
-
-/// Builds the demo page.
-pub fn page() -> Outcome<PathBuf> {
-    let web = root().join("web");
-    npm::install(&web)?;
-    check(npm::npm()?.args(["run", "--silent", "build"]).current_dir(&web))?;
-    Ok(web.join("dist"))
 }
 
 /// Models and the logits to expect of them.

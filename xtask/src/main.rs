@@ -19,6 +19,7 @@ mod reference;
 mod test;
 mod tidy;
 mod wasm;
+mod web;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "wasm", help: "build the engine for browsers, four times", run: Run::Alone(wasm::run) },
     Command { name: "npm", help: "build the npm package into target/npm", run: Run::With(npm::run) },
+    Command { name: "web", help: "serve the demo page, with the models given", run: Run::With(web::run) },
     Command { name: "browser", help: "test the npm package in browsers and in Node", run: Run::With(browser::run) },
     Command {
         name: "no_std",

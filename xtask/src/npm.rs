@@ -40,6 +40,13 @@ pub fn build(flags: &[&str]) -> Outcome<Package> {
     Ok(Package { tarball: parent.join(name), folder })
 }
 
+/// Runs the unit tests of the package's TypeScript.
+pub fn test() -> Outcome {
+    let wasm = root().join("wasm");
+    install(&wasm)?;
+    check(npm()?.arg("test").current_dir(wasm))
+}
+
 /// Installs what a folder's `package-lock.json` lists.
 pub fn install(folder: &Path) -> Outcome {
     check(npm()?.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder))

@@ -101,7 +101,7 @@ export function fake(): Fake {
     }
     begin_staged(tokens: Uint32Array) {
       self.log.push(`begin ${tokens.length}`);
-      this.#staged = tokens;
+      this.#staged = Uint32Array.from(tokens);
     }
     advance() {
       if (self.arrived < self.size) return 'waiting';
