@@ -16,6 +16,7 @@ mod real_models;
 mod reference;
 mod test;
 mod tidy;
+mod wasm_levels;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,11 @@ const COMMANDS: &[Command] = &[
         name: "arm",
         help: "the tests of the instruction sets of 64-bit Arm, emulated",
         run: Run::Alone(arm::run),
+    },
+    Command {
+        name: "wasm_levels",
+        help: "the tests of the instruction sets of WebAssembly, in Node",
+        run: Run::Alone(wasm_levels::run),
     },
     Command {
         name: "no_std",
@@ -96,7 +102,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("usage: cargo xtask COMMAND\n");
     for command in COMMANDS {
-        eprintln!("  {:<9} {}", command.name, command.help);
+        eprintln!("  {:<11} {}", command.name, command.help);
     }
     ExitCode::from(2)
 }
