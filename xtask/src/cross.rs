@@ -58,6 +58,19 @@ impl Cross {
         Ok(Self { target, libraries, toolchain })
     }
 
+    /// The same with the target's own libraries from rustup only, where these bring along what else it takes to link.
+    pub fn prebuilt(target: &'static str) -> Outcome<Self> {
+        let installed = || -> Outcome<bool> { Ok(rustlib()?.join(target).join("lib").is_dir()) };
+        if !installed()? {
+            // A failure is reported below.
+            let _ = program("rustup").args(["target", "add", target]).status();
+        }
+        if !installed()? {
+            return Err(format!("no library for {target}; install it with `rustup target add {target}`").into());
+        }
+        Ok(Self { target, libraries: "", toolchain: Toolchain::Target })
+    }
+
     /// Cargo for the target.
     pub fn cargo(&self, arguments: &[&str]) -> Outcome<Command> {
         let mut command = cargo(arguments);

@@ -19,6 +19,7 @@ mod reference;
 mod test;
 mod tidy;
 mod wasm;
+mod wasm_levels;
 mod web;
 
 use std::process::ExitCode;
@@ -60,6 +61,11 @@ const COMMANDS: &[Command] = &[
     Command { name: "npm", help: "build the npm package into target/npm", run: Run::With(npm::run) },
     Command { name: "web", help: "serve the demo page, with the models given", run: Run::With(web::run) },
     Command { name: "browser", help: "test the npm package in browsers and in Node", run: Run::With(browser::run) },
+    Command {
+        name: "wasm_levels",
+        help: "the tests of the instruction sets of WebAssembly, in Node",
+        run: Run::Alone(wasm_levels::run),
+    },
     Command {
         name: "no_std",
         help: "build the engine for a target without an operating system",
@@ -104,7 +110,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("usage: cargo xtask COMMAND\n");
     for command in COMMANDS {
-        eprintln!("  {:<9} {}", command.name, command.help);
+        eprintln!("  {:<11} {}", command.name, command.help);
     }
     ExitCode::from(2)
 }

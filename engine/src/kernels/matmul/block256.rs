@@ -1,6 +1,6 @@
 //! Products with blocks of 256.
 
-use super::panels::DEPTH;
+use super::panels::{DEPTH, unroll};
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block256, Codes};
@@ -302,15 +302,17 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
                 *open = [s.open(s.splat_int(offsets[4 * first / F::RUN])); R];
             }
         }
-        for g in first..first + run {
-            let mut w = [s.splat(0); R];
-            for (w, block) in w.iter_mut().zip(block) {
-                *w = s.bytes(&block.codes[g]);
-            }
-            for (open, codes) in open.iter_mut().zip(codes) {
-                let x = s.splat4(&codes[g]);
-                for (open, w) in open.iter_mut().zip(w) {
-                    *open = kind.dot(s, *open, w, x);
+        for g in (first..first + run).step_by(unroll::<S>(run)) {
+            for g in g..g + unroll::<S>(run) {
+                let mut w = [s.splat(0); R];
+                for (w, block) in w.iter_mut().zip(block) {
+                    *w = s.bytes(&block.codes[g]);
+                }
+                for (open, codes) in open.iter_mut().zip(codes) {
+                    let x = s.splat4(&codes[g]);
+                    for (open, w) in open.iter_mut().zip(w) {
+                        *open = kind.dot(s, *open, w, x);
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Products with blocks of 32.
 
-use super::panels::DEPTH;
+use super::panels::{DEPTH, unroll};
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
@@ -96,15 +96,17 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
             for (open, sums) in open.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
                 *open = s.open(*sums);
             }
-            for g in first..first + run {
-                let mut w = [s.splat(0); R];
-                for (w, block) in w.iter_mut().zip(block) {
-                    *w = s.bytes(&block.codes[g]);
-                }
-                for (open, codes) in open.iter_mut().zip(codes) {
-                    let x = s.splat4(&codes[g]);
-                    for (open, w) in open.iter_mut().zip(w) {
-                        *open = kind.dot(s, *open, w, x);
+            for g in (first..first + run).step_by(unroll::<S>(run)) {
+                for g in g..g + unroll::<S>(run) {
+                    let mut w = [s.splat(0); R];
+                    for (w, block) in w.iter_mut().zip(block) {
+                        *w = s.bytes(&block.codes[g]);
+                    }
+                    for (open, codes) in open.iter_mut().zip(codes) {
+                        let x = s.splat4(&codes[g]);
+                        for (open, w) in open.iter_mut().zip(w) {
+                            *open = kind.dot(s, *open, w, x);
+                        }
                     }
                 }
             }

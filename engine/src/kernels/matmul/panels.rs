@@ -22,6 +22,12 @@ const ROWS: usize = 16;
 /// Elements per row that a panel holds.
 pub(super) const DEPTH: usize = 1024;
 
+/// Steps of the inner loop, of `run`, to be written out: where sums are few, a step is short, and compilers of WebAssembly
+/// leave loops as they are.
+pub(super) const fn unroll<S: Simd>(run: usize) -> usize {
+    if S::ACCUMULATORS < 6 && run % 2 == 0 { 2 } else { 1 }
+}
+
 /// The product with a matrix of blocks.
 pub(super) struct Panels<'a, 'o, F, const LEN: usize, const SUMS: usize, const N: usize> {
     pub rows: Rows<'a>,
