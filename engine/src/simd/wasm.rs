@@ -4,11 +4,11 @@
 //! load there, so what was compiled is available. Relaxed SIMD leaves some results to the implementation; what is used of
 //! it here is defined for the operands that it gets.
 //!
-//! - The relaxed dot products take signed bytes and others of 7 bits. Activations are never -128, so that their magnitudes
-//!   are those others where weights have 8 bits: `w * x = (w ^ m) * |x| + (m & |x|)`, `m` being all ones where `x` is
-//!   negative.
-//! - There are two: of fours, to `i32`, which is one instruction on Arm and on new x86-64 processors; and of pairs, to
-//!   `i16`. Others make the first from the second, which is then better used itself.
+//! - There are two relaxed dot products of signed bytes and others of 7 bits: of fours, to `i32`, which is one instruction on
+//!   Arm and on new x86-64 processors; and of pairs, to `i16`. Others make the first from the second, which is then better
+//!   used itself.
+//! - Where weights have 8 bits, the magnitudes of the activations, which are never -128, are what has 7:
+//!   `w * x = (w ^ m) * |x| + (m & |x|)`, `m` being all ones where `x` is negative. That pays for fours.
 //! - Without them, the even and the odd bytes of groups are multiplied as `i16`, which adds products in pairs.
 
 use super::{Kernel, Level, Simd};
@@ -69,6 +69,8 @@ fn fours_are_pairs() -> bool {
 pub struct Sums {
     ints: [v128; 4],
     pairs: [v128; 4],
+    /// Whether there are pairs: known to a compiler, as they are zero where there are not, but from that it learns nothing.
+    paired: bool,
 }
 
 /// Calls for each of the four registers of a vector.
@@ -233,29 +235,26 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn transpose(self, rows: [[v128; 4]; 16]) -> [[v128; 4]; 16] {
-        // A square of 4 x 4 groups of rows 4i to 4i + 3 becomes one of columns, in their quarters i.
-        let mut out = rows;
-        for (i, rows) in rows.as_chunks::<4>().0.iter().enumerate() {
-            for (quarter, columns) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                let square = transpose_square([rows[0][quarter], rows[1][quarter], rows[2][quarter], rows[3][quarter]]);
-                for (column, groups) in columns.iter_mut().zip(square) {
-                    column[i] = groups;
-                }
-            }
-        }
-        out
+        // A square of 4 x 4 groups of rows 4i to 4i + 3 becomes one of columns, in their quarters i. Without loops: from
+        // arrays that these index, compilers make calls that copy memory.
+        let squares = each!(Q => each!(I => {
+            transpose_square([rows[4 * I][Q], rows[4 * I + 1][Q], rows[4 * I + 2][Q], rows[4 * I + 3][Q]])
+        }));
+        let columns = squares.map(|[a, b, c, d]| each!(I => [a[I], b[I], c[I], d[I]]));
+        let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = columns;
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 
     #[inline(always)]
     fn open(self, sum: [v128; 4]) -> Sums {
-        Sums { ints: sum, pairs: [i32x4_splat(0); 4] }
+        Sums { ints: sum, pairs: [i32x4_splat(0); 4], paired: false }
     }
 
     #[inline(always)]
     fn dot(self, sum: Sums, weights: [v128; 4], x: [v128; 4]) -> Sums {
         if PAIRS {
             let pairs = each!(I => i16x8_add(sum.pairs[I], relaxed_pairs(x[I], weights[I])));
-            return Sums { pairs, ..sum };
+            return Sums { pairs, paired: true, ..sum };
         }
         let ints = each!(I => match RELAXED {
             true => relaxed_dot(x[I], weights[I], sum.ints[I]),
@@ -267,7 +266,7 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn dot_signed(self, sum: Sums, weights: [v128; 4], x: [v128; 4]) -> Sums {
-        if !RELAXED {
+        if !RELAXED || PAIRS {
             return Sums { ints: each!(I => add_fours(sum.ints[I], halves(weights[I]), x[I])), ..sum };
         }
         let one = u8x16_splat(1);
@@ -275,10 +274,6 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
         let magnitude = each!(I => i8x16_abs(x[I]));
         let turned = each!(I => v128_xor(weights[I], negative[I]));
         let rest = each!(I => v128_and(negative[I], magnitude[I]));
-        if PAIRS {
-            let rest = each!(I => i16x8_add(sum.pairs[I], relaxed_pairs(one, rest[I])));
-            return Sums { pairs: each!(I => i16x8_add(rest[I], relaxed_pairs(turned[I], magnitude[I]))), ..sum };
-        }
         let rest = each!(I => relaxed_dot(one, rest[I], i32x4_splat(0)));
         let ints = each!(I => i32x4_add(relaxed_dot(turned[I], magnitude[I], sum.ints[I]), rest[I]));
         Sums { ints, ..sum }
@@ -286,7 +281,7 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn close(self, sum: Sums) -> [v128; 4] {
-        if !PAIRS {
+        if !sum.paired {
             return sum.ints;
         }
         each!(I => i32x4_add(sum.ints[I], i32x4_extadd_pairwise_i16x8(sum.pairs[I])))
@@ -294,9 +289,10 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn add_scaled(self, total: [v128; 4], sum: Sums, scale: [v128; 4]) -> [v128; 4] {
-        each!(I => i32x4_add(total[I], match PAIRS {
-            true => i32x4_dot_i16x8(sum.pairs[I], scale[I]),
-            false => i32x4_mul(sum.ints[I], scale[I]),
+        each!(I => i32x4_add(total[I], match (PAIRS, sum.paired) {
+            (true, true) => i32x4_dot_i16x8(sum.pairs[I], scale[I]),
+            (true, false) => i32x4_mul(sum.ints[I], i32x4_shr(scale[I], 16)),
+            _ => i32x4_mul(sum.ints[I], scale[I]),
         }))
     }
 

@@ -136,8 +136,9 @@ fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
     ahead: Ahead<'_>,
 ) -> [S::Ints; C] {
     let kind = F::CODES.adapted::<S>();
-    // Four lanes make up a sum, and each takes its part of the offset.
+    // Four lanes make up a sum, and each takes its part of the offset, where that costs nothing.
     const { assert!(F::CODES.offset() % 4 == 0) };
+    let part = if S::SUMS_32 { kind.offset() / 4 } else { 0 };
     let mut fours = [[s.splat_int(0); 4]; C];
     for r in 0..4 {
         ahead.prefetch::<S>(s, 4 * N * r, 4 * N);
@@ -145,7 +146,7 @@ fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
         let (low, high) = (F::CODES.adapt(s, low), F::CODES.adapt(s, high));
         for (fours, x) in fours.iter_mut().zip(x) {
             let [x_low, x_high] = [x.qs.first_chunk().expect("a half"), x.qs.last_chunk().expect("a half")];
-            let offset = s.splat_int(-kind.offset() / 4 * x.sums[0] as i32);
+            let offset = s.splat_int(-part * x.sums[0] as i32);
             let mut sum = kind.dot(s, s.open(offset), low, s.code_quarters([x_low; 4]));
             if !S::SUMS_32 && kind.run() < 2 {
                 sum = s.open(s.close(sum));
@@ -154,8 +155,11 @@ fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
         }
     }
     let mut sums = [s.splat_int(0); C];
-    for (sums, fours) in sums.iter_mut().zip(fours) {
+    for ((sums, fours), x) in sums.iter_mut().zip(fours).zip(x) {
         *sums = s.sum_quads(fours);
+        if !S::SUMS_32 && kind.offset() != 0 {
+            *sums = s.sub_ints(*sums, s.splat_int(kind.offset() * x.sums[0] as i32));
+        }
     }
     sums
 }
