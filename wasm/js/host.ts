@@ -313,6 +313,9 @@ function makeSession(program: Program, settings: SessionSettings, model: Model, 
   }
 }
 
+/** Rust's allocations end there; a split model may be larger as a whole. */
+const LARGEST_FILE = 2 ** 31 - 65536;
+
 /** As many as say what kind of file it is. */
 const FIRST_BYTES = 24;
 
@@ -364,6 +367,11 @@ class ModelBytes implements Sink {
     if (this.size >= limit) {
       const [has, can] = [this.size, limit].map((bytes) => `${(bytes / 1e9).toFixed(2)} GB`);
       throw new WoollyError('out_of_memory', `the model has ${has}, and WebAssembly can have ${can} of memory`);
+    }
+    const large = parts.find((size) => size > LARGEST_FILE);
+    if (large !== undefined) {
+      const problem = `one file has ${(large / 1e9).toFixed(2)} GB, and the engine holds files up to 2.14 GB`;
+      throw new WoollyError('out_of_memory', `${problem}: take a model that is split into several`);
     }
     for (const size of parts) this.#files.push(new glue.FileBytes(size));
     this.#places = this.#files.map(({ ptr, length }) => ({ ptr: ptr >>> 0, length: length >>> 0, prefix: new Prefix() }));

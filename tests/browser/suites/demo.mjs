@@ -58,7 +58,8 @@ class Page {
 
   async until(what, condition, limit = 30_000) {
     for (const end = Date.now() + limit; Date.now() < end; await sleep(50)) if (await condition()) return;
-    throw new Error(`waited ${limit / 1000} s for: ${what}; error: ${await this.text('error')}`);
+    const error = (await this.shown('error')) ? await this.text('error') : 'none';
+    throw new Error(`waited ${limit / 1000} s for: ${what}; error on the page: ${error}`);
   }
 
   async load() {
