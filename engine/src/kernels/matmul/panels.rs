@@ -25,7 +25,7 @@ pub(super) const DEPTH: usize = 1024;
 /// Steps of the inner loop, of `run`, to be written out: where sums are few, a step is short, and compilers of WebAssembly
 /// leave loops as they are.
 pub(super) const fn unroll<S: Simd>(run: usize) -> usize {
-    if S::ACCUMULATORS < 6 && run % 2 == 0 { 2 } else { 1 }
+    if S::ACCUMULATORS < 6 && run.is_multiple_of(2) { 2 } else { 1 }
 }
 
 /// The product with a matrix of blocks.
