@@ -139,27 +139,45 @@ fn code_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
     // Four lanes make up a sum, and each takes its part of the offset, where that costs nothing.
     const { assert!(F::CODES.offset() % 4 == 0) };
     let part = if S::SUMS_32 { kind.offset() / 4 } else { 0 };
-    let mut fours = [[s.splat_int(0); 4]; C];
-    for r in 0..4 {
-        ahead.prefetch::<S>(s, 4 * N * r, 4 * N);
-        let [low, high] = F::codes(s, [rows[r], rows[4 + r], rows[8 + r], rows[12 + r]]);
-        let (low, high) = (F::CODES.adapt(s, low), F::CODES.adapt(s, high));
-        for (fours, x) in fours.iter_mut().zip(x) {
-            let [x_low, x_high] = [x.qs.first_chunk().expect("a half"), x.qs.last_chunk().expect("a half")];
-            let offset = s.splat_int(-part * x.sums[0] as i32);
-            let mut sum = kind.dot(s, s.open(offset), low, s.code_quarters([x_low; 4]));
-            if !S::SUMS_32 && kind.run() < 2 {
-                sum = s.open(s.close(sum));
-            }
-            fours[r] = s.close(kind.dot(s, sum, high, s.code_quarters([x_high; 4])));
-        }
-    }
+    // Written out, because some compilers would keep a loop, and what it indexes in memory.
+    ahead.prefetch::<S>(s, 0, 4 * N);
+    let a = four_rows::<S, F, N, C>(s, [rows[0], rows[4], rows[8], rows[12]], x, part);
+    ahead.prefetch::<S>(s, 4 * N, 4 * N);
+    let b = four_rows::<S, F, N, C>(s, [rows[1], rows[5], rows[9], rows[13]], x, part);
+    ahead.prefetch::<S>(s, 8 * N, 4 * N);
+    let c = four_rows::<S, F, N, C>(s, [rows[2], rows[6], rows[10], rows[14]], x, part);
+    ahead.prefetch::<S>(s, 12 * N, 4 * N);
+    let d = four_rows::<S, F, N, C>(s, [rows[3], rows[7], rows[11], rows[15]], x, part);
     let mut sums = [s.splat_int(0); C];
-    for ((sums, fours), x) in sums.iter_mut().zip(fours).zip(x) {
-        *sums = s.sum_quads(fours);
+    for (i, (sums, x)) in sums.iter_mut().zip(x).enumerate() {
+        *sums = s.sum_quads([a[i], b[i], c[i], d[i]]);
         if !S::SUMS_32 && kind.offset() != 0 {
             *sums = s.sub_ints(*sums, s.splat_int(kind.offset() * x.sums[0] as i32));
         }
+    }
+    sums
+}
+
+/// The integer sums of a block of four rows in four lanes each, every lane less `offset` times the sum of the activations.
+#[inline(always)]
+fn four_rows<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
+    s: S,
+    blocks: [&[u8; N]; 4],
+    x: &[Block<'_, 32, 1>; C],
+    offset: i32,
+) -> [S::Ints; C] {
+    let kind = F::CODES.adapted::<S>();
+    let [low, high] = F::codes(s, blocks);
+    let (low, high) = (F::CODES.adapt(s, low), F::CODES.adapt(s, high));
+    let mut sums = [s.splat_int(0); C];
+    for (sums, x) in sums.iter_mut().zip(x) {
+        let [x_low, x_high] = [x.qs.first_chunk().expect("a half"), x.qs.last_chunk().expect("a half")];
+        let offset = s.splat_int(-offset * x.sums[0] as i32);
+        let mut sum = kind.dot(s, s.open(offset), low, s.code_quarters([x_low; 4]));
+        if !S::SUMS_32 && kind.run() < 2 {
+            sum = s.open(s.close(sum));
+        }
+        *sums = s.close(kind.dot(s, sum, high, s.code_quarters([x_high; 4])));
     }
     sums
 }
