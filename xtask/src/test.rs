@@ -3,7 +3,7 @@
 //! A stage that fails does not stop the ones after it, so one run shows everything that is wrong.
 
 use crate::process::{cargo, check, tee};
-use crate::{Outcome, arm, browser, isa, no_std, npm, real_models, tidy, wasm_levels};
+use crate::{Outcome, arm, isa, no_std, npm, real_models, tidy, wasm_levels};
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,7 +29,6 @@ const STAGES: &[Stage] = &[
     Stage { name: "WebAssembly", run: || all(wasm_levels::tests()?) },
     Stage { name: "real models", run: model_tests },
     Stage { name: "npm package", run: || whole(npm::test()) },
-    Stage { name: "browsers", run: browser_tests },
     Stage { name: "documentation", run: || whole(documentation()) },
     Stage { name: "no_std", run: || whole(no_std::run()) },
 ];
@@ -78,13 +77,6 @@ fn model_tests() -> Outcome<Count> {
     tests(&mut real_models::tests(&real_models::fetch()?))
 }
 
-/// The suite prints a last line like "12 passed, 3 failed".
-fn browser_tests() -> Outcome<Count> {
-    let (_, lines) = tee(&mut browser::suite()?)?;
-    let last = lines.last().ok_or("the suite said nothing")?;
-    summary(last).ok_or_else(|| format!("the suite's last line is {last:?}").into())
-}
-
 fn whole(outcome: Outcome) -> Outcome<Count> {
     outcome.map(|()| Count { passed: 1, failed: 0 })
 }
@@ -106,11 +98,7 @@ fn tests(command: &mut Command) -> Outcome<Count> {
 
 /// Reads "test result: ok. 5 passed; 0 failed; …".
 fn result_line(line: &str) -> Option<Count> {
-    summary(line.strip_prefix("test result: ")?)
-}
-
-/// Reads what says "5 passed" and "0 failed".
-fn summary(line: &str) -> Option<Count> {
+    let line = line.strip_prefix("test result: ")?;
     let number_before = |word: &str| line[..line.find(word)?].split_whitespace().last()?.parse().ok();
     Some(Count { passed: number_before(" passed")?, failed: number_before(" failed")? })
 }
@@ -125,6 +113,5 @@ mod unit {
         assert_eq!(result_line(line), Some(Count { passed: 12, failed: 3 }));
         assert_eq!(result_line("test session::tests::rewind ... ok"), None);
         assert_eq!(result_line("12 passed; 3 failed"), None);
-        assert_eq!(summary("12 passed, 3 failed"), Some(Count { passed: 12, failed: 3 }));
     }
 }
