@@ -5,11 +5,33 @@ import type { Glue, ThreadsGlue } from './glue.js';
 import type { HostMessage } from './host.js';
 import { uniqueName } from './platform.js';
 import type { FromHost, Port } from './rpc.js';
+import type { ThreadMessage } from './threads.js';
 import { type Environment, pageThreadsTrouble, type WasmUrls } from './wasm.js';
 
 /** What a worker says of itself: it holds the lock of its name. */
 export interface Alive {
   kind: 'alive';
+}
+
+/** A host asks the page for a thread. */
+export interface StartThread {
+  kind: 'start thread';
+  id: number;
+  message: ThreadMessage;
+}
+
+/** It has no use for a thread that it asked for. */
+export interface EndThread {
+  kind: 'end thread';
+  id: number;
+}
+
+/** What became of a thread that a host asked for. */
+export interface ThreadStarted {
+  kind: 'thread started';
+  id: number;
+  /** Null if all is well. */
+  trouble: string | null;
 }
 
 /** Starts a worker's host. */
@@ -18,11 +40,14 @@ export function workerPort(start: () => Worker, urls: WasmUrls): Port {
   const name = uniqueName();
   const mourning = new AbortController();
   const obituaries = new BroadcastChannel(name);
+  const threads = new Threads(start, (message) => worker.postMessage(message));
   return {
     listen(onmessage, onfailure) {
       const fail = (message: string) => onfailure(new WoollyError('worker', message));
-      worker.onmessage = ({ data }: MessageEvent<FromHost | Alive>) => {
+      worker.onmessage = ({ data }: MessageEvent<FromHost | Alive | StartThread | EndThread>) => {
         if (data.kind === 'alive') awaitEnd(name, mourning.signal, () => fail('its worker was ended'));
+        else if (data.kind === 'start thread') threads.start(data);
+        else if (data.kind === 'end thread') threads.end(data.id);
         else onmessage(data);
       };
       worker.onerror = (event) => {
@@ -38,9 +63,50 @@ export function workerPort(start: () => Worker, urls: WasmUrls): Port {
     close() {
       mourning.abort();
       obituaries.close();
+      threads.endAll();
       worker.terminate();
     },
   };
+}
+
+/**
+ * The threads of one host. The page starts them, not the host: in Firefox (seen in 153) a worker that starts a worker stands
+ * still for ever in one of a hundred cases.
+ */
+class Threads {
+  #start: () => Worker;
+  #answer: (message: ThreadStarted) => void;
+  #workers = new Map<number, Worker>();
+
+  constructor(start: () => Worker, answer: (message: ThreadStarted) => void) {
+    this.#start = start;
+    this.#answer = answer;
+  }
+
+  start({ id, message }: StartThread): void {
+    const answer = (trouble: string | null) => this.#answer({ kind: 'thread started', id, trouble });
+    try {
+      const worker = started(this.#start);
+      this.#workers.set(id, worker);
+      worker.onmessage = () => answer(null);
+      worker.onerror = (event) => {
+        event.preventDefault();
+        answer(event.message || 'its script did not load');
+      };
+      worker.postMessage(message);
+    } catch (error) {
+      answer(asWoolly(error).message);
+    }
+  }
+
+  end(id: number): void {
+    this.#workers.get(id)?.terminate();
+    this.#workers.delete(id);
+  }
+
+  endAll(): void {
+    for (const id of [...this.#workers.keys()]) this.end(id);
+  }
 }
 
 /** In a worker: holds the lock of this name for as long as it lives. */

@@ -104,11 +104,9 @@ function usualThreads(cores: number): number {
 }
 
 /** Why threads cannot run on a page; null if they can. */
-export function pageThreadsTrouble(scope: { crossOriginIsolated?: boolean; Worker?: unknown }): string | null {
-  if (scope.crossOriginIsolated === false) {
-    return 'the page is not cross-origin isolated (it needs the COOP and COEP headers)';
-  }
-  return scope.Worker ? null : 'this browser cannot start a worker inside a worker';
+export function pageThreadsTrouble(scope: { crossOriginIsolated?: boolean }): string | null {
+  if (scope.crossOriginIsolated !== false) return null;
+  return 'the page is not cross-origin isolated (it needs the COOP and COEP headers)';
 }
 
 function sharedMemoryTrouble(): string | null {

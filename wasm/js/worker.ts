@@ -1,6 +1,6 @@
 /** The worker of a browser. Its first message says what it becomes: an engine's host, or a thread of one. */
 
-import { browserEnvironment, stayAlive } from './browser.js';
+import { browserEnvironment, type EndThread, type StartThread, stayAlive, type ThreadStarted } from './browser.js';
 import * as single from './generated/single.js';
 import * as threads from './generated/threads.js';
 import type { HostMessage } from './host.js';
@@ -11,7 +11,6 @@ import { configureThreads, runThread, type Thread, type ThreadMessage } from './
 interface Scope {
   onmessage: ((event: MessageEvent) => void) | null;
   postMessage(message: unknown, transfer?: Transferable[]): void;
-  location: { href: string };
 }
 
 const scope = globalThis as unknown as Scope;
@@ -25,19 +24,30 @@ function becomeHost({ urls, name }: HostMessage): void {
   configureThreads(startThread, name);
   const methods = hostMethods(browserEnvironment(single, threads), urls);
   const receive = serve(methods, (message, transfer) => scope.postMessage(message, transfer));
-  scope.onmessage = ({ data }: MessageEvent<ToHost>) => receive(data);
+  scope.onmessage = ({ data }: MessageEvent<ToHost | ThreadStarted>) => {
+    if (data.kind === 'thread started') threadStarted(data);
+    else receive(data);
+  };
   stayAlive(name, () => scope.postMessage({ kind: 'alive' }));
 }
 
+/** Threads that the page has not yet answered about. */
+const awaited = new Map<number, (trouble: string | null) => void>();
+let started = 0;
+
 function startThread(message: ThreadMessage): Thread {
-  const worker = new Worker(scope.location.href, { type: 'module' });
+  const id = started++;
   const ready = new Promise<void>((resolve, reject) => {
-    worker.onmessage = () => resolve();
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(new Error(`a thread did not start: ${event.message || 'its script did not load'}`));
-    };
+    awaited.set(id, (trouble) => {
+      if (trouble === null) resolve();
+      else reject(new Error(`a thread did not start: ${trouble}`));
+    });
   });
-  worker.postMessage(message);
-  return { ready, terminate: () => worker.terminate() };
+  scope.postMessage({ kind: 'start thread', id, message } satisfies StartThread);
+  return { ready, terminate: () => scope.postMessage({ kind: 'end thread', id } satisfies EndThread) };
+}
+
+function threadStarted({ id, trouble }: ThreadStarted): void {
+  awaited.get(id)?.(trouble);
+  awaited.delete(id);
 }

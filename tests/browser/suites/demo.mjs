@@ -131,7 +131,7 @@ for (const kind of BROWSERS) {
 test('demo: pause and resume', async scope => {
   const server = await servePage(scope);
   const bytes = readFileSync(join(setting('WOOLLY_MODELS'), SMOLLM2));
-  const file = server.fault({ bytes, rate: 40e6 });
+  const file = server.fault({ bytes, rate: 30e6 });
   const page = await openPage(scope, 'chromium', server);
   await page.type('model-url', file.url);
   await page.click('load');

@@ -4,13 +4,16 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BROWSERS } from '../lib/browsers.mjs';
 import { SMOLLM2, setting, tinyModel } from '../lib/settings.mjs';
 import { test } from '../lib/suite.mjs';
 
 const MB = 1e6;
-/** What a break may cost: bytes that were on their way, and asking for the header again. */
-const LOST = 12 * MB;
+/** What a break may cost: bytes that were on their way or not yet written, and asking for the header again. */
+const LOST = 16 * MB;
+/** Bytes per second of connections that break: what is on its way is then little. */
+const SLOW = 30 * MB;
 
 const sha256 = bytes => createHash('sha256').update(bytes).digest('hex');
 const bigModel = () => readFileSync(join(setting('WOOLLY_MODELS'), SMOLLM2));
@@ -31,8 +34,7 @@ function inBrowsers(name, run) {
 
 inBrowsers('connections that break off are taken up at the byte', async ({ tab, server }) => {
   const bytes = bigModel();
-  // Slowly, since browsers throw away what they have not read when a connection breaks.
-  const file = server.fault({ bytes, drop: 2 * MB, times: 20, rate: 40 * MB });
+  const file = server.fault({ bytes, drop: 2 * MB, times: 20, rate: SLOW });
   const { text, stored, message } = await tab.run(visit, { model: file.url, sha256: sha256(bytes) });
   assert.ok(text, message);
   assert.equal(stored.sha256, sha256(bytes));
@@ -45,7 +47,7 @@ inBrowsers('connections that break off are taken up at the byte', async ({ tab, 
 
 inBrowsers('a tab that is reloaded goes on where it was', async ({ tab, server }) => {
   const bytes = bigModel();
-  const file = server.fault({ bytes, rate: 50 * MB });
+  const file = server.fault({ bytes, rate: SLOW });
   const loaded = await tab.run(model => new Promise((resolve, reject) => {
     const progressCallback = ({ loaded, phase }) => phase === 'download' && loaded > 50e6 && resolve(loaded);
     woolly.Engine.create({ model, n_ctx: 256, progressCallback }).catch(reject);
@@ -62,7 +64,7 @@ inBrowsers('a tab that is reloaded goes on where it was', async ({ tab, server }
 
 inBrowsers('an abort is heard, and the download goes on later', async ({ tab, server }) => {
   const bytes = bigModel();
-  const file = server.fault({ bytes, rate: 50 * MB });
+  const file = server.fault({ bytes, rate: SLOW });
   const { took, ...aborted } = await tab.run(async model => {
     const stop = new AbortController();
     let began;
@@ -76,9 +78,10 @@ inBrowsers('an abort is heard, and the download goes on later', async ({ tab, se
   }, file.url);
   assert.equal(aborted.code, 'aborted');
   assert.ok(took < 1000, `heard after ${took} ms`);
+  await sleep(500);
   const sent = file.sent();
-  await new Promise(resolve => setTimeout(resolve, 500));
-  assert.ok(file.sent() - sent < 8 * MB, 'the download has stopped');
+  await sleep(500);
+  assert.ok(file.sent() - sent < 2 * MB, 'the download has stopped');
   file.rate = Infinity;
   const before = file.requests.length;
   const { text, message } = await tab.run(visit, { model: file.url, sha256: sha256(bytes) });
@@ -159,7 +162,7 @@ inBrowsers('another hash than expected', async ({ tab, server }) => {
 
 inBrowsers('the prompt is computed while the weights come in', async ({ tab, server }) => {
   const bytes = bigModel();
-  const file = server.fault({ bytes, rate: 50 * MB });
+  const file = server.fault({ bytes, rate: SLOW });
   const answer = tab.run(async model => {
     const engine = await woolly.Engine.create({ model, n_ctx: 256, n_threads: 1, resolve: 'header' });
     const created = performance.now();
