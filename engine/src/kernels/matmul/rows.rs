@@ -13,8 +13,10 @@ use core::marker::PhantomData;
 
 /// Rows that are worked on at the same time.
 const ROWS: usize = 16;
-/// Bytes that are touched at a time.
-const TOUCHED: usize = 2 << 10;
+/// Bytes that are touched at a time, and how far ahead at least. They come to the first-level cache, which is small: 2 kB at
+/// a distance of 32 kB cost a quarter of the speed.
+const TOUCHED: usize = 512;
+const TOUCHED_AHEAD: usize = 4 << 10;
 /// Distance of the prefetch in bytes, where the rows at work are not more.
 pub(super) const AHEAD: usize = 32 << 10;
 
@@ -93,15 +95,17 @@ where
     fn columns<S: Simd, const C: usize>(&mut self, s: S) {
         let blocks = self.x.blocks;
         let x = self.x.columns::<C>(0, 0, blocks);
-        let ahead = AHEAD.max(ROWS * blocks * N);
+        let group = ROWS * blocks * N;
+        let batch = TOUCHED.div_ceil(ROWS * N);
         for first in (0..self.out.width()).step_by(ROWS) {
             let rows = sixteen_rows::<N>(self.rows.bytes, blocks, first, 0..blocks);
             let mut y = [s.splat_float(0.0); C];
             for b in 0..blocks {
-                let ahead = Ahead::new(self.rows, ahead + (first * blocks + ROWS * b) * N);
-                let batch = TOUCHED.div_ceil(ROWS * N);
+                let at = (first * blocks + ROWS * b) * N;
+                let ahead = Ahead::new(self.rows, at + AHEAD.max(group));
                 if b % batch == 0 {
-                    ahead.touch(s, ROWS * N * batch.min(blocks - b));
+                    let near = Ahead::new(self.rows, at + TOUCHED_AHEAD.max(group));
+                    near.touch(s, ROWS * N * batch.min(blocks - b));
                 }
                 let mut sixteen = [&rows[0][b]; ROWS];
                 for (block, row) in sixteen.iter_mut().zip(rows) {
