@@ -685,35 +685,37 @@ fn high_halves([low, high]: [v128; 2]) -> [v128; 4] {
 
 /// Where sign, exponent and mantissa of an `f16` are once it is moved to their places in an `f32`.
 const PLACES: u32 = 0x8FFF_E000;
-/// What the exponent of an `f16` lacks to one of an `f32`.
+/// What the exponent of an `f16` lacks to one of an `f32`, and that power of two.
 const BIAS: u32 = 112 << 23;
+const SCALE: f32 = f32::from_bits((127 + 112) << 23);
 
 /// The `f16` in the high halves of 16 numbers; their low halves may hold anything.
 #[inline(always)]
 fn from_halfs(bits: [v128; 4]) -> [v128; 4] {
     let moved = bits.map(|bits| v128_and(i32x4_shr(bits, 3), u32x4_splat(PLACES)));
-    // Exponents 1 to 30, and not 0 or 31, keep a bit of these when 1 is added.
-    let normal = moved.map(|moved| v128_and(u32x4_add(moved, u32x4_splat(1 << 23)), u32x4_splat(0xF << 24)));
-    let least = u32x4_min(u32x4_min(normal[0], normal[1]), u32x4_min(normal[2], normal[3]));
-    if u32x4_all_true(least) {
-        return moved.map(|moved| u32x4_add(moved, u32x4_splat(BIAS)));
+    // Only the greatest exponent, that of infinite numbers and NaN, has this bit when 1 is added.
+    let [a, b, c, d] = moved.map(|moved| u32x4_add(moved, u32x4_splat(1 << 23)));
+    let above = v128_and(v128_or(v128_or(a, b), v128_or(c, d)), u32x4_splat(1 << 28));
+    // The others are too small by a power of two, subnormal ones as well.
+    let finite = moved.map(|moved| f32x4_mul(moved, f32x4_splat(SCALE)));
+    if !v128_any_true(above) {
+        return finite;
     }
-    from_any_halfs(moved)
+    // Copies that are made here alone: else compilers keep all of this in memory, to have it there for the call.
+    let [a, b, c, d] = moved;
+    let any = from_any_halfs(&[a, b, c, d]);
+    [any[0], any[1], any[2], any[3]]
 }
 
-/// The same where some are zero, subnormal, infinite or NaN, from their bits at their places.
+/// The same where some are infinite or NaN, from their bits at their places.
+#[cold]
 #[inline(never)]
-fn from_any_halfs(moved: [v128; 4]) -> [v128; 4] {
+fn from_any_halfs(moved: &[v128; 4]) -> [v128; 4] {
     moved.map(|moved| {
         let magnitude = v128_and(moved, u32x4_splat(0x7FFF_FFFF));
-        let normal = u32x4_add(magnitude, u32x4_splat(BIAS));
-        // With the exponent of 2^-14 a subnormal one is 2^-14 too large, which is subtracted without rounding.
-        let least = u32x4_splat(BIAS + (1 << 23));
-        let small = f32x4_sub(u32x4_add(magnitude, least), least);
-        let finite = v128_bitselect(small, normal, i32x4_lt(magnitude, u32x4_splat(1 << 23)));
         let infinite = i32x4_ge(magnitude, u32x4_splat(31 << 23));
-        let all = v128_or(finite, v128_and(infinite, u32x4_splat(0xFF << 23)));
-        v128_or(all, v128_xor(moved, magnitude))
+        let finite = f32x4_mul(moved, f32x4_splat(SCALE));
+        v128_bitselect(v128_or(moved, u32x4_splat(0xFF << 23)), finite, infinite)
     })
 }
 
