@@ -32,7 +32,7 @@ export function isCrossOrigin(url: string): boolean {
 /** The body of an answer, read in pieces of any wanted size. */
 export class Body {
   readonly response: Response;
-  /** Bytes that have been read. */
+  /** Where in the file the next byte is. */
   position = 0;
   private readonly watch: Watch;
   private readonly reader: ReadableStreamDefaultReader<Bytes> | null;

@@ -69,6 +69,17 @@ export class Journal {
     return sum;
   }
 
+  /** The first bytes of the file that are not there, up to the end of their piece; an empty range if all are. */
+  get missing(): { from: number; to: number } {
+    const { size, piece } = this.header!;
+    for (let start = 0; start < size; start += piece) {
+      const to = Math.min(start + piece, size);
+      const from = start + (this.pieces.get(start / piece)?.bytes ?? 0);
+      if (from < to) return { from, to };
+    }
+    return { from: size, to: size };
+  }
+
   /** Writes facts behind the lines that hold, and makes them last. */
   async append(file: StoreFile, facts: Fact[]): Promise<void> {
     const lines = new TextEncoder().encode(facts.map(formatLine).join(''));

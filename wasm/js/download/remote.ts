@@ -23,6 +23,12 @@ export interface Remote extends Version {
   close(): void;
 }
 
+/** A version that is partly there, and the next bytes that are not. */
+export interface Known extends Version {
+  from: number;
+  to: number;
+}
+
 type Headers = Record<string, string>;
 /** Of an answer: cross-origin, any of these may be hidden. */
 type Seen = { [field in keyof Version]: Version[field] | null };
@@ -40,24 +46,29 @@ export function differs(known: Version, seen: Seen): boolean {
 
 /**
  * Asks for the whole file as a range. That tells everything at once, also from hosts that refuse HEAD and through CORS,
- * where `Content-Range` is usually hidden but `Content-Length` is not; and it already brings the first bytes.
+ * where `Content-Range` is usually hidden but `Content-Length` is not; and it already brings the first bytes. Of a file that
+ * is partly there, what comes next is asked for instead, where the answer's headers can tell whether it is the same file.
  */
 export async function openRemote(
   url: string,
   headers: Headers,
   signal: AbortSignal,
   onBytes: (bytes: number) => void,
+  known: Known | null = null,
 ): Promise<Remote> {
-  const hash = hubHash(url, headers, signal);
+  const canTell = known !== null && (known.etag ?? known.modified) !== null;
+  const hash = canTell ? null : hubHash(url, headers, signal);
   const patience = new Patience(url, signal);
   for (let attempt = 0; ; attempt++) {
     try {
+      if (canTell && attempt === 0) return await Ranges.goOn(url, headers, known, signal);
       // A browser that asks other origins for permission to send `Range` may be refused it: then the file comes as one.
       const asksRange = !isCrossOrigin(url) || attempt < 2 || attempt % 2 === 1;
       const body = asksRange ? await first(url, headers, signal) : await request(url, headers, signal);
       const size = await sizeOf(url, body);
       if (size === null) return await collect(url, body, onBytes);
-      return new Ranges(url, headers, body, size, linkedHash(body.response) ?? (await hash));
+      const ranges = new Ranges(url, headers, { size, ...marks(body.response) }, linkedHash(body.response) ?? (await hash));
+      return ranges.hold(body, known === null);
     } catch (error) {
       await patience.after(error, 'nothing so far');
     }
@@ -149,6 +160,10 @@ function isEncoded(response: Response): boolean {
   return !['', 'identity'].includes((response.headers.get('content-encoding') ?? '').trim().toLowerCase());
 }
 
+function marks({ headers }: Response): { etag: string | null; modified: string | null } {
+  return { etag: headers.get('etag'), modified: headers.get('last-modified') };
+}
+
 function linkedHash(response: Response): string | null {
   const hash = response.headers.get('x-linked-etag')?.replaceAll('"', '') ?? '';
   return SHA256.test(hash) ? hash.toLowerCase() : null;
@@ -180,21 +195,33 @@ class Ranges implements Remote {
   private readonly url: string;
   private readonly headers: Headers;
   /** False for a server that always sends the whole file. */
-  private ranged: boolean;
-  /** An open answer that goes on where the last read ended. */
-  private held: Body | null;
+  private ranged = true;
+  /** An open answer whose next bytes somebody will want. */
+  private held: Body | null = null;
   private last: Promise<void> = Promise.resolve();
 
-  constructor(url: string, headers: Headers, body: Body, size: number, sha256: string | null) {
-    const { response } = body;
+  constructor(url: string, headers: Headers, version: Version, sha256: string | null) {
     this.url = url;
     this.headers = headers;
-    this.size = size;
-    this.etag = response.headers.get('etag');
-    this.modified = response.headers.get('last-modified');
+    this.size = version.size;
+    this.etag = version.etag;
+    this.modified = version.modified;
     this.sha256 = sha256;
-    this.ranged = response.status === 206;
+  }
+
+  /** The file of which some is known, beginning with what is not. */
+  static async goOn(url: string, headers: Headers, known: Known, signal: AbortSignal): Promise<Ranges> {
+    const ranges = new Ranges(url, headers, known, null);
+    if (known.from < known.to) ranges.held = await ranges.bodyAt(known.from, known.to, signal);
+    return ranges;
+  }
+
+  /** Takes the first answer, which is read on where its bytes are wanted. */
+  hold(body: Body, isWanted: boolean): this {
+    this.ranged = body.response.status === 206;
     this.held = body;
+    if (!isWanted) this.close();
+    return this;
   }
 
   async turn(): Promise<() => void> {
@@ -208,12 +235,10 @@ class Ranges implements Remote {
 
   async *read(from: number, to: number, signal: AbortSignal): AsyncGenerator<Bytes> {
     const body = await this.bodyAt(from, to, signal);
-    // A ranged answer's position counts from its own start.
-    const base = from - body.position;
     let whole = false;
     try {
-      while (body.position + base < to) {
-        const bytes = await body.read(to - base - body.position);
+      while (body.position < to) {
+        const bytes = await body.read(to - body.position);
         if (!bytes) throw new Interrupted('the connection was closed early');
         yield bytes;
       }
@@ -242,6 +267,7 @@ class Ranges implements Remote {
     try {
       this.verify(body.response, from);
       if (body.response.status === 200) await body.skipTo(from);
+      else body.position = from;
       return body;
     } catch (error) {
       body.cancel();
@@ -253,8 +279,7 @@ class Ranges implements Remote {
     const { headers, status } = response;
     if (isEncoded(response)) throw new Interrupted('the server compresses the file on its way');
     const size = announced(response, status === 200);
-    if (differs(this, { size, etag: headers.get('etag'), modified: headers.get('last-modified') }))
-      throw new Changed(this.url);
+    if (differs(this, { size, ...marks(response) })) throw new Changed(this.url);
     const start = /^\s*bytes\s+(\d+)-/i.exec(headers.get('content-range') ?? '')?.[1];
     if (status === 206 && start !== undefined && Number(start) !== from)
       throw new Interrupted('the server sent another range');
@@ -294,7 +319,6 @@ class Ranges implements Remote {
 
 /** A file whose size only its end tells, such as a compressed one, is read whole before anything else. */
 async function collect(url: string, body: Body, onBytes: (bytes: number) => void): Promise<Remote> {
-  const { headers } = body.response;
   const chunks: Bytes[] = [];
   let size = 0;
   try {
@@ -309,7 +333,7 @@ async function collect(url: string, body: Body, onBytes: (bytes: number) => void
       ? new Interrupted(`${error.message}, after ${size} bytes of ${nameOf(url)}`)
       : error;
   }
-  return new Collected(chunks, size, headers.get('etag'), headers.get('last-modified'), linkedHash(body.response));
+  return new Collected(chunks, { size, ...marks(body.response) }, linkedHash(body.response));
 }
 
 class Collected implements Remote {
@@ -319,11 +343,11 @@ class Collected implements Remote {
   readonly sha256: string | null;
   private readonly chunks: Bytes[];
 
-  constructor(chunks: Bytes[], size: number, etag: string | null, modified: string | null, sha256: string | null) {
+  constructor(chunks: Bytes[], version: Version, sha256: string | null) {
     this.chunks = chunks;
-    this.size = size;
-    this.etag = etag;
-    this.modified = modified;
+    this.size = version.size;
+    this.etag = version.etag;
+    this.modified = version.modified;
     this.sha256 = sha256;
   }
 
@@ -340,7 +364,6 @@ class Collected implements Remote {
     }
   }
 
-  close(): void {
-    this.chunks.length = 0;
-  }
+  /** There is no open request, and all bytes are wanted still. */
+  close(): void {}
 }

@@ -160,8 +160,8 @@ export class Transfer {
     if (given && other && given !== other) await part.cached!.clear();
     const known = part.cached?.known;
     const remote = known?.isComplete ? null : await this.remote(part);
-    // Only the first answer is read on; an open one that nobody reads would block a connection.
-    if (part.index > 0 || known?.pieces.has(0)) remote?.close();
+    // Only the first file's answer is read on; an open one that nobody reads would block a connection.
+    if (part.index > 0) remote?.close();
     part.size = known?.header?.size ?? remote!.size;
     part.piece = known?.header?.piece ?? settings.piece;
     part.expected = given ?? known?.header?.expected ?? remote?.sha256 ?? null;
@@ -178,8 +178,10 @@ export class Transfer {
 
   private async openRemote(part: Part): Promise<Remote> {
     const onBytes = (bytes: number) => this.options.onProgress({ loaded: bytes, total: 0, phase: 'download' });
-    const remote = await openRemote(part.url, this.options.headers ?? {}, this.stop.signal, onBytes);
-    const header = part.cached?.known.header;
+    const journal = part.cached?.known;
+    const header = journal?.header ?? null;
+    const known = header && { ...header, ...journal!.missing };
+    const remote = await openRemote(part.url, this.options.headers ?? {}, this.stop.signal, onBytes, known);
     if (!header || !differs(header, remote)) return remote;
     remote.close();
     throw new Changed(part.url);

@@ -137,7 +137,7 @@ test('what has come before an abort is there the next time, to the byte', async 
   const first: Progress[] = [];
   await bringsAll({ onProgress: (now) => void first.push(now) });
   assert.ok(first[0]!.loaded >= 3 * 64 * KB, 'progress begins with what was there');
-  assert.ok(server.requests.includes('bytes=136072-196607'), server.requests.join());
+  assert.equal(server.requests[0], 'bytes=136072-196607', 'nothing is asked for twice, not even to begin with');
   assert.ok(!server.requests.includes('bytes=65536-131071'));
 });
 
@@ -210,6 +210,12 @@ test('answers that are no model say what they are', async () => {
 test('compression does not break lengths', async () => {
   server.fault = () => ({ gzip: true });
   await bringsAll();
+  server.files.set('b.gguf', file);
+  const { parts } = await bring({ cache: false }, [url, server.url('b.gguf')]);
+  assert.deepEqual(
+    parts.map(({ size }) => size),
+    [SIZE, SIZE],
+  );
   server.stop();
   await bringsAll();
   server = await new FileServer().start();
@@ -221,16 +227,13 @@ test('damaged and truncated files are mended, piece by piece', async () => {
   server.reset();
   dataFile().now[70_000]! ^= 1;
   const { notes } = await bringsAll();
-  assert.deepEqual(
-    server.requests.filter((range) => range !== 'bytes=0-'),
-    ['bytes=65536-131071'],
-  );
+  assert.deepEqual(server.requests, ['bytes=65536-131071']);
   assert.match(notes.join(), /1 damaged/);
   server.reset();
   dataFile().now = dataFile().now.slice(0, SIZE - 100_000);
   assert.equal((await validate(url, tools)).problems.length, 2);
   await bringsAll();
-  assert.equal(server.requests.length, 3);
+  assert.equal(server.requests.length, 2);
   assert.deepEqual(await validate(url, tools), { ok: true, problems: [] });
 });
 
