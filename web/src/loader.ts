@@ -1,7 +1,6 @@
 /** The one engine of the page: loads it, pauses its download, and says what state it is in. */
 
 import { Engine, type ModelSource, type Progress } from 'woolly-llm';
-import type { Advice } from './catalogue';
 
 /** A model to load. */
 export interface Choice {
@@ -9,7 +8,6 @@ export interface Choice {
   source: ModelSource;
   /** Bytes, if known. */
   size?: number;
-  advice?: Advice;
 }
 
 export type Status = 'idle' | 'loading' | 'paused' | 'ready';

@@ -1,7 +1,7 @@
 /** Ties the page together: each part knows itself, and this module what the one has to do with the other. */
 
 import { ModelManager } from 'woolly-llm';
-import { localModels } from './catalogue';
+import { adviceFor, localModels } from './catalogue';
 import { Chat } from './chat';
 import { button, byId, make, setText } from './dom';
 import { watchDrops } from './drop';
@@ -56,7 +56,7 @@ const loader: Loader = new Loader({ changed: loaderChanged, progress: (p) => pro
 const chat: Chat = new Chat({
   engine: () => loader.engine,
   settings: () => settings.settings,
-  advice: () => loader.choice?.advice,
+  advice: () => adviceFor(loader.choice?.name),
   changed: refresh,
   failed,
 });
@@ -236,7 +236,7 @@ function canSend(): boolean {
 // Settings.
 
 function openSettings(): void {
-  settings.open((loader.choice ?? picker.choice())?.advice);
+  settings.open(adviceFor((loader.choice ?? picker.choice())?.name));
 }
 
 function settingsClosed(): void {

@@ -3,7 +3,7 @@
 //! A stage that fails does not stop the ones after it, so one run shows everything that is wrong.
 
 use crate::process::{cargo, check, tee};
-use crate::{Outcome, arm, isa, no_std, npm, real_models, tidy, wasm_levels};
+use crate::{Outcome, arm, browser, isa, no_std, npm, real_models, tidy, wasm_levels};
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,6 +29,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "WebAssembly", run: || all(wasm_levels::tests()?) },
     Stage { name: "real models", run: model_tests },
     Stage { name: "npm package", run: || whole(npm::test()) },
+    Stage { name: "browsers", run: || tests(&mut browser::suite()?) },
     Stage { name: "documentation", run: || whole(documentation()) },
     Stage { name: "no_std", run: || whole(no_std::run()) },
 ];
@@ -81,7 +82,7 @@ fn whole(outcome: Outcome) -> Outcome<Count> {
     outcome.map(|()| Count { passed: 1, failed: 0 })
 }
 
-/// Runs a `cargo test` command and adds up its result lines.
+/// Runs a `cargo test` command, or the browser suite, and adds up the result lines.
 fn tests(command: &mut Command) -> Outcome<Count> {
     let (success, lines) = tee(command)?;
     let mut count =
@@ -96,9 +97,9 @@ fn tests(command: &mut Command) -> Outcome<Count> {
     Ok(count)
 }
 
-/// Reads "test result: ok. 5 passed; 0 failed; …".
+/// Reads "test result: ok. 5 passed; 0 failed; …", or "5 passed, 0 failed", which is all of the line.
 fn result_line(line: &str) -> Option<Count> {
-    let line = line.strip_prefix("test result: ")?;
+    let line = line.strip_prefix("test result: ").or_else(|| line.ends_with(" failed").then_some(line))?;
     let number_before = |word: &str| line[..line.find(word)?].split_whitespace().last()?.parse().ok();
     Some(Count { passed: number_before(" passed")?, failed: number_before(" failed")? })
 }
@@ -112,6 +113,7 @@ mod unit {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!(result_line(line), Some(Count { passed: 12, failed: 3 }));
         assert_eq!(result_line("test session::tests::rewind ... ok"), None);
-        assert_eq!(result_line("12 passed; 3 failed"), None);
+        assert_eq!(result_line("124 passed, 1 failed"), Some(Count { passed: 124, failed: 1 }));
+        assert_eq!(result_line("# why it failed"), None);
     }
 }

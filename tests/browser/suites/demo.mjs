@@ -187,15 +187,20 @@ test('demo: fits a phone, and everything has a name', async scope => {
   assert.deepEqual(nameless.filter(part => !part.includes('error-action')), []);
 });
 
-if (process.env.WOOLLY_SCREENSHOT)
-  test('demo: screenshot', async scope => {
-    const page = await openPage(scope, 'chromium', await servePage(scope));
-    await page.tab.page.setViewport({ width: 1000, height: 720, deviceScaleFactor: 2 });
-    await page.load();
-    for (const question of [QUESTION, 'Why do sheep live in flocks?']) {
-      const before = (await page.messages()).length;
-      await page.ask(question);
-      await page.until('the answer', async () => !(await page.shown('stop')) && (await page.messages()).length === before + 2);
-    }
-    await page.tab.screenshot(process.env.WOOLLY_SCREENSHOT);
-  });
+test('demo: a picture of it', async scope => {
+  const page = await openPage(scope, 'chromium', await servePage(scope));
+  await page.tab.page.setViewport({ width: 1000, height: 720, deviceScaleFactor: 1.5 });
+  await page.load();
+  await page.click('open-settings');
+  await page.type('system-prompt', 'Answer in short sentences.');
+  await page.type('temperature', '0');
+  await page.type('max-tokens', '120');
+  await page.click('close-settings');
+  for (const question of [QUESTION, 'What do sheep eat?']) {
+    const before = (await page.messages()).length;
+    await page.ask(question);
+    await page.until('the answer', async () => !(await page.shown('stop')) && (await page.messages()).length === before + 2);
+  }
+  const picture = await page.tab.screenshot(process.env.WOOLLY_SCREENSHOT);
+  assert.ok(picture.length > 20_000, `${picture.length} bytes: is it empty?`);
+});
