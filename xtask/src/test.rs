@@ -97,9 +97,12 @@ fn tests(command: &mut Command) -> Outcome<Count> {
     Ok(count)
 }
 
-/// Reads "test result: ok. 5 passed; 0 failed; …", or "5 passed, 0 failed", which is all of the line.
+/// Reads "test result: ok. 5 passed; 0 failed; …", or what the browser suite ends with: "5 passed, 0 failed".
 fn result_line(line: &str) -> Option<Count> {
-    let line = line.strip_prefix("test result: ").or_else(|| line.ends_with(" failed").then_some(line))?;
+    let Some(line) = line.strip_prefix("test result: ") else {
+        let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
+        return Some(Count { passed: passed.parse().ok()?, failed: failed.parse().ok()? });
+    };
     let number_before = |word: &str| line[..line.find(word)?].split_whitespace().last()?.parse().ok();
     Some(Count { passed: number_before(" passed")?, failed: number_before(" failed")? })
 }
@@ -113,7 +116,8 @@ mod unit {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         assert_eq!(result_line(line), Some(Count { passed: 12, failed: 3 }));
         assert_eq!(result_line("test session::tests::rewind ... ok"), None);
+        assert_eq!(result_line("12 passed; 3 failed"), None);
         assert_eq!(result_line("124 passed, 1 failed"), Some(Count { passed: 124, failed: 1 }));
-        assert_eq!(result_line("# why it failed"), None);
+        assert_eq!(result_line("of them 124 passed, 1 failed"), None);
     }
 }

@@ -685,8 +685,9 @@ fn high_halves([low, high]: [v128; 2]) -> [v128; 4] {
 
 /// Where sign, exponent and mantissa of an `f16` are once it is moved to their places in an `f32`.
 const PLACES: u32 = 0x8FFF_E000;
-/// What the exponent of an `f16` lacks to one of an `f32`, and that power of two.
+/// What the exponent of an `f16` lacks to one of an `f32`.
 const BIAS: u32 = 112 << 23;
+/// That power of two.
 const SCALE: f32 = f32::from_bits((127 + 112) << 23);
 
 /// The `f16` in the high halves of 16 numbers; their low halves may hold anything.

@@ -13,9 +13,10 @@ use core::marker::PhantomData;
 
 /// Rows that are worked on at the same time.
 const ROWS: usize = 16;
-/// Bytes that are touched at a time, and how far ahead at least. They come to the first-level cache, which is small: 2 kB at
-/// a distance of 32 kB cost a quarter of the speed.
+/// Bytes that are touched at a time. They come to the first-level cache, which is small: 2 kB at a distance of 32 kB cost a
+/// quarter of the speed.
 const TOUCHED: usize = 512;
+/// Distance of what is touched in bytes, where the rows at work are not more.
 const TOUCHED_AHEAD: usize = 4 << 10;
 /// Distance of the prefetch in bytes, where the rows at work are not more.
 pub(super) const AHEAD: usize = 32 << 10;
