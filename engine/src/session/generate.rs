@@ -72,7 +72,7 @@ pub struct Generation<'a> {
 impl Session {
     /// Generates from the logits that the last [`Session::feed`] or [`Session::prompt`] left.
     pub fn generate<'a>(&'a mut self, sampler: &'a mut Sampler, until: Until) -> Generation<'a> {
-        let continuation = Continuation::new(self.model.tokenizer(), until);
+        let continuation = Continuation::new(self.model().tokenizer(), until);
         Generation { session: self, sampler, continuation }
     }
 }
@@ -133,7 +133,7 @@ impl Continuation {
             session.feed(&[token])?;
         }
         let token = sampler.sample(session.logits());
-        let tokenizer = session.model.tokenizer();
+        let tokenizer = session.runner.model().tokenizer();
         if tokenizer.is_end(token) && !self.until.ignore_end {
             return Ok(self.end(Finish::End));
         }
