@@ -30,7 +30,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 /// From this many columns on, rows are unpacked to a panel.
-const PANEL_COLUMNS: usize = 4;
+const PANEL_COLUMNS: usize = 9;
 
 /// Rows of a matrix, as they are in the file.
 #[derive(Debug, Clone, Copy)]

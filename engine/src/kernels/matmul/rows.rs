@@ -1,7 +1,8 @@
 //! Few columns: 16 rows at a time, straight from the file's bytes.
 //!
 //! Memory sets the pace. A block of each of 16 rows makes a vector of terms with a lane per row, which is added to the sums
-//! of the rows; a block of activations is loaded once for all of them.
+//! of the rows; a block of activations is loaded once for all of them. Of more than four columns, four at a time meet the 16
+//! rows, which the first-level cache then has.
 //!
 //! 16 rows are 16 streams, which a processor's own prefetch follows badly. So each step asks for as many bytes as it reads,
 //! in the order of the file, to come to the second-level cache: memory sees one stream.
@@ -82,7 +83,8 @@ where
         match self.x.n {
             1 => self.columns::<S, 1>(s),
             2 => self.columns::<S, 2>(s),
-            _ => self.columns::<S, 3>(s),
+            3 => self.columns::<S, 3>(s),
+            _ => self.columns::<S, 4>(s),
         }
     }
 }
@@ -91,42 +93,52 @@ impl<F, const LEN: usize, const SUMS: usize, const N: usize> Streams<'_, '_, F, 
 where
     F: Format<LEN, SUMS, N>,
 {
-    /// All rows times all `C` columns.
+    /// All rows times all columns, `C` at a time.
     #[inline(always)]
     fn columns<S: Simd, const C: usize>(&mut self, s: S) {
-        let blocks = self.x.blocks;
-        let x = self.x.columns::<C>(0, 0, blocks);
-        let group = ROWS * blocks * N;
-        let batch = TOUCHED.div_ceil(ROWS * N);
         for first in (0..self.out.width()).step_by(ROWS) {
-            let rows = sixteen_rows::<N>(self.rows.bytes, blocks, first, 0..blocks);
-            let mut y = [s.splat_float(0.0); C];
-            for b in 0..blocks {
-                let at = (first * blocks + ROWS * b) * N;
-                let ahead = Ahead::new(self.rows, at + AHEAD.max(group));
-                if b % batch == 0 {
-                    let near = Ahead::new(self.rows, at + TOUCHED_AHEAD.max(group));
-                    near.touch(s, ROWS * N * batch.min(blocks - b));
-                }
-                let mut sixteen = [&rows[0][b]; ROWS];
-                for (block, row) in sixteen.iter_mut().zip(rows) {
-                    *block = &row[b];
-                }
-                let mut block = [Block { qs: &x[0].qs[b], d: x[0].d[b], sums: &x[0].sums[b] }; C];
-                for (block, x) in block.iter_mut().zip(x) {
-                    *block = Block { qs: &x.qs[b], d: x.d[b], sums: &x.sums[b] };
-                }
-                for (y, term) in y.iter_mut().zip(F::terms::<S, C>(s, &sixteen, &block, ahead)) {
-                    *y = s.add(*y, term);
-                }
+            let rows = sixteen_rows::<N>(self.rows.bytes, self.x.blocks, first, 0..self.x.blocks);
+            for c in (0..self.x.n).step_by(C) {
+                self.group::<S, C>(s, first, rows, c);
             }
-            for (c, y) in y.into_iter().enumerate() {
-                let out = &mut self.out.row(c)[first..];
-                let mut lanes = [0.0; ROWS];
-                s.store_floats(y, &mut lanes);
-                for (out, y) in out.iter_mut().zip(lanes) {
-                    *out = y;
-                }
+        }
+    }
+
+    /// Rows `first..first + 16` times columns `c..c + C`.
+    #[inline(always)]
+    fn group<S: Simd, const C: usize>(&mut self, s: S, first: usize, rows: [&[[u8; N]]; ROWS], c: usize) {
+        let blocks = self.x.blocks;
+        let x = self.x.columns::<C>(c, 0, blocks);
+        let group = ROWS * blocks * N;
+        // What comes later is asked for with the first columns; the others ask for what is there.
+        let distance = if c == 0 { AHEAD.max(group) } else { 0 };
+        let batch = TOUCHED.div_ceil(ROWS * N);
+        let mut y = [s.splat_float(0.0); C];
+        for b in 0..blocks {
+            let at = (first * blocks + ROWS * b) * N;
+            let ahead = Ahead::new(self.rows, at + distance);
+            if c == 0 && b % batch == 0 {
+                let near = Ahead::new(self.rows, at + TOUCHED_AHEAD.max(group));
+                near.touch(s, ROWS * N * batch.min(blocks - b));
+            }
+            let mut sixteen = [&rows[0][b]; ROWS];
+            for (block, row) in sixteen.iter_mut().zip(rows) {
+                *block = &row[b];
+            }
+            let mut block = [Block { qs: &x[0].qs[b], d: x[0].d[b], sums: &x[0].sums[b] }; C];
+            for (block, x) in block.iter_mut().zip(x) {
+                *block = Block { qs: &x.qs[b], d: x.d[b], sums: &x.sums[b] };
+            }
+            for (y, term) in y.iter_mut().zip(F::terms::<S, C>(s, &sixteen, &block, ahead)) {
+                *y = s.add(*y, term);
+            }
+        }
+        for (c, y) in (c..self.x.n).zip(y) {
+            let out = &mut self.out.row(c)[first..];
+            let mut lanes = [0.0; ROWS];
+            s.store_floats(y, &mut lanes);
+            for (out, y) in out.iter_mut().zip(lanes) {
+                *out = y;
             }
         }
     }

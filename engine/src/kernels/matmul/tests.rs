@@ -66,7 +66,7 @@ fn rows_of_any_length_and_content() {
                 let random = &mut Random(blocks as u64);
                 let k = row_len(kind, blocks);
                 let rows = naive::blocks(kind, 3 * k / kind.block_len(), fill, random);
-                for (n, extreme) in [(1, false), (1, true), (5, true)] {
+                for (n, extreme) in [(1, false), (1, true), (5, true), (9, true)] {
                     let columns = Owned::random(kind.activation(), k, n, extreme, random);
                     check(kind, &rows, &columns, &alloc::format!("{blocks} blocks of {fill:?}"));
                 }
@@ -108,8 +108,8 @@ fn nan_and_infinite_scales_pass_through() {
         let random = &mut Random(11);
         let k = row_len(kind, 3);
         let rows = naive::blocks(kind, 9 * k / kind.block_len(), Fill::Random, random);
-        for bad in [f32::NAN, f32::INFINITY] {
-            let mut columns = Owned::random(kind.activation(), k, 5, false, random);
+        for (bad, n) in [(f32::NAN, 5), (f32::INFINITY, 5), (f32::NAN, 9), (f32::INFINITY, 9)] {
+            let mut columns = Owned::random(kind.activation(), k, n, false, random);
             columns.floats[k + 3] = bad;
             columns.d.iter_mut().skip(4).step_by(7).for_each(|d| *d = bad);
             check(kind, &rows, &columns, "not finite");
