@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -39,14 +39,14 @@ pub async fn bind(hosts: &[IpAddr], mut port: u16) -> Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// Answers until `stop` says so; then finishes what is under way within `grace`.
+/// Answers until `stop` says so; then finishes what is under way within `grace`, and says what is left of that time.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
     connections: usize,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
-) {
+) -> Duration {
     let permits = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     let (streams, mut accepted) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
@@ -69,9 +69,11 @@ pub async fn serve(
     tasks.shutdown().await;
     drop(accepted);
     info!("stopping: what is under way has {} s", grace.as_secs());
+    let began = Instant::now();
     if timeout(grace, graceful.shutdown()).await.is_err() {
         warn!("some requests were not done in time, and are cut off");
     }
+    grace.saturating_sub(began.elapsed())
 }
 
 type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
@@ -105,12 +107,9 @@ fn connect(stream: TcpStream, router: &Router, graceful: &GracefulShutdown, perm
     // Tokens are small and are to leave at once.
     stream.set_nodelay(true).ok();
     let service = TowerToHyperService::new(router.clone());
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(cause) = connection.await {

@@ -75,8 +75,9 @@ async fn serve(args: Serve, offline: bool) -> Result<()> {
     let app = Arc::new(app(args, offline)?);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(signals(stop));
-    listen::serve(listeners, http::router(app.clone()), connections, stopped, grace).await;
-    app.models.close(Duration::from_secs(1)).await;
+    let left = listen::serve(listeners, http::router(app.clone()), connections, stopped, grace).await;
+    // Answers over WebSockets are no longer requests; they have the rest of the time.
+    app.models.close(left).await;
     Ok(())
 }
 

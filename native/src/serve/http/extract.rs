@@ -9,9 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use utoipa::openapi::schema::AllOfBuilder;
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
 use super::App;
 use super::error::{ApiError, Result};
@@ -45,10 +43,13 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for MaybeBody<T> {
 }
 
 /// What an endpoint is asked to continue, with the options that all such endpoints share.
+#[derive(ToSchema)]
 pub struct Asked<T> {
     /// The fields of this endpoint.
+    #[serde(flatten)]
     pub own: T,
     /// The fields of every one.
+    #[serde(flatten)]
     pub options: Options,
 }
 
@@ -64,25 +65,6 @@ impl<T: DeserializeOwned> Asked<T> {
     /// Both kinds of fields lie in one object.
     pub fn from_json(json: &Value) -> Result<Self> {
         Ok(Self { own: parse(json)?, options: parse(json)? })
-    }
-}
-
-impl<T: ToSchema> ToSchema for Asked<T> {
-    fn name() -> std::borrow::Cow<'static, str> {
-        format!("{}Request", T::name()).into()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        T::schemas(schemas);
-        Options::schemas(schemas);
-        schemas.push((Options::name().into_owned(), Options::schema()));
-    }
-}
-
-impl<T: ToSchema> PartialSchema for Asked<T> {
-    fn schema() -> RefOr<Schema> {
-        let options = utoipa::openapi::Ref::from_schema_name(Options::name());
-        AllOfBuilder::new().item(T::schema()).item(options).into()
     }
 }
 

@@ -17,10 +17,9 @@ pub struct Message {
     #[schema(min_length = 1)]
     pub role: String,
     /// What. It may be absent where the assistant called tools.
-    #[serde(default)]
     pub content: Option<Content>,
     /// Tools that the assistant called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     pub tool_calls: Option<Vec<Map<String, Value>>>,
     /// Whatever else the template knows.
@@ -45,7 +44,6 @@ pub struct Part {
     /// What it is: `text`. This server takes no pictures or sounds.
     pub r#type: String,
     /// The text.
-    #[serde(default)]
     pub text: Option<String>,
 }
 

@@ -20,7 +20,6 @@ const MAX_STOP_BYTES: usize = 4096;
 /// Options of every request for a continuation. Names are OpenAI's, and llama-server's where that has more. Absent, or
 /// `null`: as the server was started.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
 #[schema(example = json!({ "max_tokens": 16, "temperature": 0.7 }))]
 pub struct Options {
     /// The model, by its name.
@@ -148,7 +147,6 @@ pub struct Options {
 
 /// What to send at the end of a stream.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct StreamOptions {
     /// How many tokens were used.
     pub include_usage: Option<bool>,

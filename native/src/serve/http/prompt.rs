@@ -51,7 +51,6 @@ pub struct PromptObject {
     /// The text.
     pub prompt_string: String,
     /// Pictures and sounds; this server takes none.
-    #[serde(default)]
     pub multimodal_data: Option<Vec<String>>,
 }
 

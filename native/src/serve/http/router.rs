@@ -123,7 +123,7 @@ fn span(request: &Request) -> Span {
     info_span!("request", id, method = %request.method(), path = request.uri().path())
 }
 
-fn log_response(response: &Response, latency: std::time::Duration, _: &Span) {
+fn log_response<B>(response: &axum::http::Response<B>, latency: std::time::Duration, _: &Span) {
     info!(status = response.status().as_u16(), ms = latency.as_millis() as u64, "answered");
 }
 

@@ -35,7 +35,6 @@ pub struct Prompted {
     /// What to continue.
     pub prompt: Prompt,
     /// The fields that the answer is to have, such as `content` or `generation_settings/n_predict`.
-    #[serde(default)]
     #[schema(max_items = 64)]
     pub response_fields: Option<Vec<String>>,
 }

@@ -18,7 +18,6 @@ use crate::serve::http::{App, work};
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// The model's name; without it the default one.
-    #[serde(default)]
     pub model: Option<String>,
 }
 

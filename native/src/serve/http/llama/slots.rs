@@ -54,10 +54,8 @@ pub struct NextToken {
 #[into_params(parameter_in = Query)]
 pub struct SlotsQuery {
     /// The model's name; without it the default one.
-    #[serde(default)]
     model: Option<String>,
     /// With `1`, the status is 503 while no slot is free.
-    #[serde(default)]
     fail_on_no_slot: Option<String>,
 }
 
@@ -69,7 +67,6 @@ pub struct ActionQuery {
     #[param(inline)]
     action: Action,
     /// The model's name; without it the default one.
-    #[serde(default)]
     model: Option<String>,
 }
 
@@ -89,7 +86,6 @@ pub enum Action {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct SlotFile {
     /// Its name, in the folder that the server was started with.
-    #[serde(default)]
     #[schema(example = "slot.bin", min_length = 1, max_length = 200)]
     filename: Option<String>,
 }

@@ -19,16 +19,12 @@ pub struct Tokenize {
     /// The text.
     content: String,
     /// Whether to add the tokens that begin and end a text.
-    #[serde(default)]
     add_special: Option<bool>,
     /// Whether names of special tokens in the text mean these.
-    #[serde(default)]
     parse_special: Option<bool>,
     /// Whether to tell each token's text.
-    #[serde(default)]
     with_pieces: Option<bool>,
     /// The model.
-    #[serde(default)]
     model: Option<String>,
 }
 
@@ -70,7 +66,6 @@ pub struct Detokenize {
     /// Their ids.
     tokens: Vec<u32>,
     /// The model.
-    #[serde(default)]
     model: Option<String>,
 }
 

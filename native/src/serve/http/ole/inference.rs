@@ -26,10 +26,8 @@ use crate::serve::job::{self, Done};
 #[schema(example = json!({ "prompt": "Once upon a time", "max_tokens": 16 }))]
 pub struct Streamed {
     /// The text.
-    #[serde(default)]
     pub prompt: Option<String>,
     /// The conversation, in place of a text.
-    #[serde(default)]
     pub messages: Option<Vec<Message>>,
 }
 

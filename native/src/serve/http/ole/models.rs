@@ -48,7 +48,6 @@ pub struct OleModel {
 #[derive(Default, Deserialize, ToSchema)]
 pub struct Load {
     /// A file in the models folder; without it, the one that has the model's name.
-    #[serde(default)]
     #[schema(example = "model.gguf")]
     path: Option<String>,
 }

@@ -34,33 +34,24 @@ pub struct Chat {
     #[schema(min_items = 1)]
     pub messages: Vec<Message>,
     /// Whether to report the tokens' probabilities.
-    #[serde(default)]
     pub logprobs: Option<bool>,
     /// With each token, report so many of the likeliest ones.
-    #[serde(default)]
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<usize>,
     /// The form of the answer; this server knows `text`.
-    #[serde(default)]
     pub response_format: Option<ResponseFormat>,
     /// Tools that the model may call. Answers with calls are not supported yet: this needs `tool_choice` to be `none`.
-    #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Map<String, Value>>>,
     /// Which tools the model may call.
-    #[serde(default)]
     pub tool_choice: Option<Value>,
     /// Further variables of the chat template, such as `enable_thinking`.
-    #[serde(default)]
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// How much the model is to think, where its template asks for it.
-    #[serde(default)]
     pub reasoning_effort: Option<String>,
     /// Whether the prompt ends with the beginning of the assistant's message.
-    #[serde(default)]
     pub add_generation_prompt: Option<bool>,
     /// Whether the last message, which is the assistant's, is to be continued.
-    #[serde(default)]
     pub continue_final_message: Option<bool>,
 }
 

@@ -32,17 +32,13 @@ pub struct Completion {
     /// What to continue.
     pub prompt: Prompt,
     /// With each token, report its probability and so many of the likeliest ones.
-    #[serde(default)]
     #[schema(minimum = 0, maximum = 20)]
     pub logprobs: Option<usize>,
     /// Whether the answer repeats the prompt; this server does not do that.
-    #[serde(default)]
     pub echo: Option<bool>,
     /// What is to follow the answer; this server does not fill in.
-    #[serde(default)]
     pub suffix: Option<String>,
     /// How many answers the best are taken from; this server takes all that are generated.
-    #[serde(default)]
     pub best_of: Option<usize>,
 }
 
@@ -129,7 +125,7 @@ async fn whole(mut work: Work) -> Result<Response> {
 }
 
 fn choice(index: usize, whole: Whole, wants_logprobs: bool) -> CompletionChoice {
-    let Whole { piece, done } = whole;
+    let Whole { piece, done, .. } = whole;
     let logprobs = wants_logprobs.then(|| CompletionLogprobs::new(piece.logprobs, 0));
     CompletionChoice { text: piece.text, index, logprobs, finish_reason: reason(&done) }
 }
