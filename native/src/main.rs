@@ -21,6 +21,7 @@ mod memory;
 mod output;
 mod pool;
 mod sampling;
+mod serve;
 mod store;
 mod table;
 mod time;
