@@ -95,7 +95,9 @@ fn app(args: Serve, offline: bool) -> Result<App> {
 fn warn_if_open(args: &Serve, keys: &Keys) {
     let is_open = args.network.host.iter().any(|host| !host.is_loopback());
     if is_open && !keys.are_needed() {
-        tracing::warn!("everybody who reaches this machine can use the server: there are no API keys (see --api-key-file)");
+        tracing::warn!(
+            "everybody who reaches this machine can use the server: there are no API keys (see --api-key-file)"
+        );
     }
 }
 

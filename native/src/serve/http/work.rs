@@ -98,7 +98,16 @@ impl App {
         let answers = jobs.iter().map(|job| served.batch.submit(job.clone())).collect::<Result<_, Failure>>()?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let model = self.title(&served.name);
-        Ok(Work { served, model, answers, jobs, choices, ping: sse::ping(options.sse_ping_interval), id: new_id()?, created })
+        Ok(Work {
+            served,
+            model,
+            answers,
+            jobs,
+            choices,
+            ping: sse::ping(options.sse_ping_interval),
+            id: new_id()?,
+            created,
+        })
     }
 
     /// How tokens are chosen where a request does not say.
