@@ -163,6 +163,11 @@ impl Session {
         self.tokens.len()
     }
 
+    /// The first position that the session can be [rewound](Self::rewind) to, other than 0.
+    pub fn oldest(&self) -> usize {
+        self.state.oldest(self.model.spec(), self.written).max(self.floor)
+    }
+
     /// Makes `tokens` the content of the KV cache: keeps what they have in common with it (as far as [`Session::rewind`]
     /// can), feeds the rest. Returns how many were kept. At least the last one is fed, for its logits.
     pub fn prompt(&mut self, tokens: &[u32]) -> Result<usize, Error> {
@@ -173,11 +178,6 @@ impl Session {
         let kept = self.rewind(common);
         self.feed(&tokens[kept..])?;
         Ok(kept)
-    }
-
-    /// The first position that the session can be rewound to, other than 0.
-    fn oldest(&self) -> usize {
-        self.state.oldest(self.model.spec(), self.written).max(self.floor)
     }
 
     /// Whether a pass can be run.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use woolly_engine::session::{self, Model, Options, Session};
+use woolly_engine::session::{self, Model, Options, Session, SnapshotError};
 
 use super::BatchOptions;
 use crate::error::{Error, Kind, Result};
@@ -72,10 +72,27 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// What a sequence holds, as bytes.
+    pub fn save(&mut self, sequence: &mut Sequence) -> Result<Vec<u8>, session::Error> {
+        sequence.session.save()
+    }
+
+    /// Makes a sequence what was saved: how many tokens that are. Bytes that are refused change nothing.
+    pub fn load(&mut self, sequence: &mut Sequence, bytes: &[u8]) -> Result<usize, SnapshotError> {
+        sequence.session.load(bytes)
+    }
+}
+
 impl Sequence {
     /// Its tokens.
     pub fn tokens(&self) -> &[u32] {
         self.session.tokens()
+    }
+
+    /// The first position that it can be rewound to, other than 0.
+    pub fn oldest(&self) -> usize {
+        self.session.oldest()
     }
 
     /// Drops all but the first `len` tokens, if not all of them: how many are left.

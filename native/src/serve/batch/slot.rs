@@ -38,6 +38,8 @@ pub struct Running {
     pub phase: Phase,
     /// Tokens of the prompt that need not be computed.
     pub cached: usize,
+    /// How long the sequence is when a snapshot of it shall be made, ascending.
+    checkpoints: Vec<usize>,
     /// When it was accepted.
     pub since: Instant,
     /// When it got the slot.
@@ -68,12 +70,12 @@ pub enum Step {
 
 impl Running {
     /// A job that begins, with so many of its tokens in the sequence of slot `slot` already.
-    pub fn new(queued: Queued, slot: usize, cached: usize) -> Self {
+    pub fn new(queued: Queued, slot: usize, cached: usize, checkpoints: Vec<usize>) -> Self {
         let Queued { id, job, sampler, continuation, sender, since } = queued;
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
-        Self { id, job, outbox, phase, cached, since, started, written: None, sampler, continuation }
+        Self { id, job, outbox, phase, cached, checkpoints, since, started, written: None, sampler, continuation }
     }
 
     /// What it has for the next pass.
@@ -85,7 +87,8 @@ impl Running {
             Phase::Writing(_) => Want::Token,
             Phase::Reading(done) => {
                 let left = self.job.prompt.len() - done;
-                Want::Prompt { ready: left, left, age: self.id }
+                let ready = self.checkpoints.first().map_or(left, |at| at - done);
+                Want::Prompt { ready, left, age: self.id }
             }
         }
     }
@@ -96,6 +99,16 @@ impl Running {
             Phase::Writing(token) => token,
             Phase::Reading(done) => &self.job.prompt[*done..done + count],
         }
+    }
+
+    /// Whether a snapshot of the sequence shall be made now, before its next pass.
+    pub fn take_checkpoint(&mut self) -> bool {
+        let Phase::Reading(done) = self.phase else { return false };
+        let is_due = self.checkpoints.first().is_some_and(|at| *at <= done);
+        if is_due {
+            self.checkpoints.remove(0);
+        }
+        is_due
     }
 
     /// So many tokens of it were computed: whether the logits behind them are wanted.

@@ -12,6 +12,7 @@ use super::super::job::{Event, Failure};
 use super::super::metrics::{Metrics, Outcome, add};
 use super::inbox::{Order, Queued};
 use super::passes::{Entry, Runner, Sequence};
+use super::prefix::Pool;
 use super::slot::{Outbox, Running, Slot, Step};
 use super::{BatchOptions, Shared, plan};
 use crate::error::{Error, Result};
@@ -20,13 +21,17 @@ use crate::files::Watch;
 /// How often it looks whether a job that stands still can go on, while no other one can.
 const TICK: Duration = Duration::from_millis(5);
 
+/// After so long without a job, what the slots hold is written to the disk.
+const LULL: Duration = Duration::from_secs(1);
+
 /// What the thread owns.
 pub struct Worker {
-    shared: Arc<Shared>,
-    metrics: Arc<Metrics>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<Metrics>,
     watch: Watch,
-    runner: Runner,
-    slots: Vec<Slot>,
+    pub(super) runner: Runner,
+    pub(super) slots: Vec<Slot>,
+    pub(super) pool: Pool,
     /// Events of jobs that are over and have left their slots, where nobody has fetched them yet.
     leaving: Vec<Outbox>,
     /// Tokens of a pass at most.
@@ -42,6 +47,7 @@ impl Worker {
         watch: Watch,
         runner: Runner,
         sequences: Vec<Sequence>,
+        pool: Pool,
         options: &BatchOptions,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -49,7 +55,7 @@ impl Worker {
             sequences.into_iter().map(|sequence| Slot { sequence, running: None, used: 0 }).collect();
         metrics.kv_capacity.inc_by((slots.len() * shared.context) as i64);
         let batch = options.batch.max(2 * slots.len());
-        Self { shared, metrics, watch, runner, slots, leaving: Vec::new(), batch, busy: false }
+        Self { shared, metrics, watch, runner, slots, pool, leaving: Vec::new(), batch, busy: false }
     }
 
     /// Works until the batch is closed or cannot go on.
@@ -87,7 +93,11 @@ impl Worker {
     fn wait(&mut self) {
         let stands_still = !self.leaving.is_empty() || self.slots.iter().any(|slot| slot.running.is_some());
         let longest = if self.busy { Some(Duration::ZERO) } else { stands_still.then_some(TICK) };
-        self.shared.inbox.wait(longest);
+        let longest = longest.or_else(|| self.pool.is_on_disk().then_some(LULL));
+        let came = self.shared.inbox.wait(longest);
+        if !came && !self.busy && !stands_still {
+            self.keep_all();
+        }
     }
 
     /// Whether the batch is closed, and what ran is done or has had its time.
@@ -101,11 +111,21 @@ impl Worker {
         let slots = &mut self.slots;
         for order in self.shared.inbox.orders(|order| slots[order.slot()].running.is_none()) {
             let id = order.slot();
+            let sequence = &mut slots[id].sequence;
             match order {
                 Order::Erase(_, reply) => {
-                    let tokens = slots[id].sequence.tokens().len();
-                    slots[id].sequence.rewind(0);
+                    let tokens = sequence.tokens().len();
+                    sequence.rewind(0);
                     reply.send(Ok(tokens)).ok();
+                }
+                Order::Save(_, reply) => {
+                    let failed = |cause| Failure::Internal(format!("cannot save slot {id}: {cause}"));
+                    let saved = self.runner.save(sequence).map(|bytes| (sequence.tokens().len(), bytes));
+                    reply.send(saved.map_err(failed)).ok();
+                }
+                Order::Restore(_, bytes, reply) => {
+                    let failed = |cause| Failure::Invalid(format!("cannot restore slot {id}: {cause}"));
+                    reply.send(self.runner.load(sequence, &bytes).map_err(failed)).ok();
                 }
             }
             self.shared.board.update(id, &slots[id]);
@@ -148,22 +168,6 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, queued: Queued) {
-        let free = |(_, slot): &(usize, &Slot)| slot.running.is_none();
-        let oldest = self.slots.iter().enumerate().filter(free).min_by_key(|(_, slot)| slot.used).map(|(id, _)| id);
-        let Some(id) = queued.job.slot.or(oldest) else { return };
-        let slot = &mut self.slots[id];
-        let prompt = &queued.job.prompt;
-        let common = zip(slot.sequence.tokens(), prompt).take_while(|(a, b)| a == b).count();
-        // The last token is computed again even where the sequence holds it: its logits are needed.
-        let wanted = if queued.job.cache_prompt { common.min(prompt.len() - 1) } else { 0 };
-        let cached = slot.sequence.rewind(wanted);
-        slot.used = queued.id;
-        let running = Running::new(queued, id, cached);
-        self.shared.board.set_job(id, Some(&running));
-        slot.running = Some(running);
-    }
-
     /// Computes the next tokens of all jobs: how many. An error is the end of the batch.
     fn pass(&mut self) -> Result<usize> {
         let want = |slot: &Slot| slot.running.as_ref().map_or(plan::Want::Nothing, Running::want);
@@ -200,10 +204,14 @@ impl Worker {
 
     /// What a slot makes of the pass.
     fn step(&mut self, id: usize, share: usize) -> Step {
-        let Slot { sequence, running, .. } = &mut self.slots[id];
-        let Some(running) = running else { return Step::On };
         let mut step = Step::On;
-        if running.computed(share) {
+        let Some(running) = &mut self.slots[id].running else { return step };
+        let is_read = running.computed(share);
+        if running.take_checkpoint() {
+            self.keep(id);
+        }
+        let Slot { sequence, running: Some(running), .. } = &mut self.slots[id] else { return Step::On };
+        if is_read {
             let before = running.written;
             let room = self.shared.context - sequence.tokens().len();
             let logits = self.runner.logits(sequence);
@@ -270,6 +278,9 @@ impl Worker {
             self.refuse(queued, failure.clone(), Outcome::Failed);
         }
         drop(self.shared.inbox.orders(|_| true));
+        if self.shared.inbox.fault().is_none() {
+            self.keep_all();
+        }
         self.metrics.kv_capacity.dec_by((self.slots.len() * self.shared.context) as i64);
         self.slots.clear();
         self.shared.ended.send_replace(true);

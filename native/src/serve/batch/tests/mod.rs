@@ -1,6 +1,8 @@
 //! What a batch answers, held against what each job gets alone.
 
 mod answers;
+mod cache;
+mod life;
 
 use std::sync::Arc;
 use std::time::Duration;
