@@ -15,10 +15,10 @@
 
 mod disk;
 mod inbox;
-mod passes;
 mod plan;
 mod prefix;
 mod reuse;
+mod setup;
 mod slot;
 mod worker;
 
@@ -97,10 +97,10 @@ impl Batch {
     /// Starts the thread. All memory that passes need is laid out here. When `watch` says that the model's files have
     /// changed, the batch has a fault and ends.
     pub fn start(model: Arc<Model>, watch: Watch, options: &BatchOptions, metrics: Arc<Metrics>) -> Result<Batch> {
-        let (runner, sequences) = passes::start(&model, options)?;
-        let context = passes::context(&model, options);
+        let (runner, sequences) = setup::start(&model, options)?;
+        let context = sequences[0].context();
         let shared = Arc::new(Shared {
-            inbox: Inbox::new(options.parallel, options.queue, metrics.clone()),
+            inbox: Inbox::new(sequences.len(), options.queue, metrics.clone()),
             board: slot::Board::new(sequences.len(), context),
             model,
             context,
@@ -108,7 +108,7 @@ impl Batch {
             thread: Mutex::default(),
         });
         let pool = pool(&shared.model, options, context, &metrics);
-        let worker = worker::Worker::new(shared.clone(), watch, runner, sequences, pool, options, metrics);
+        let worker = worker::Worker::new(shared.clone(), watch, runner, sequences, pool, metrics);
         let thread = std::thread::Builder::new().name("woolly-batch".into());
         let failed = |cause| Error::other("cannot start the thread of the batch").because(cause);
         let thread = thread.spawn(move || worker.run()).map_err(failed)?;
@@ -118,7 +118,7 @@ impl Batch {
 
     /// Bytes that a batch with these options takes beside the model's file.
     pub fn memory(model: &Model, options: &BatchOptions) -> u64 {
-        passes::memory(model, options) + options.cache_bytes
+        setup::memory(model, options) + options.cache_bytes
     }
 
     /// Accepts a job, or says at once why not.

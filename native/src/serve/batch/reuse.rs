@@ -72,7 +72,7 @@ impl Worker {
         self.keep_content(id, &queued.job.prompt);
         let taken = match origin {
             Origin::Own => Ok(()),
-            Origin::Slot(other) => self.copy(other, id),
+            Origin::Slot(other) => self.copy(other, id, tokens),
             Origin::Pool(fit) => self.fetch(fit, id),
         };
         if let Err(why) = taken {
@@ -99,22 +99,23 @@ impl Worker {
         if !self.pool.is_on() || sequence.tokens().len() < WORTH || self.pool.covers(sequence.tokens()) {
             return;
         }
-        match self.runner.save(sequence) {
+        match sequence.save(sequence.tokens().len()) {
             Ok(bytes) => self.pool.insert(sequence.tokens(), sequence.oldest(), bytes),
             Err(cause) => warn!("the content of slot {id} is not kept: {cause}"),
         }
     }
 
-    fn copy(&mut self, from: usize, to: usize) -> Result<(), String> {
-        let bytes = self.runner.save(&mut self.slots[from].sequence).map_err(|cause| cause.to_string())?;
-        self.runner.load(&mut self.slots[to].sequence, &bytes).map_err(|cause| cause.to_string())?;
+    /// Copies the first so many tokens of a slot to another.
+    fn copy(&mut self, from: usize, to: usize, len: usize) -> Result<(), String> {
+        let bytes = self.slots[from].sequence.save(len).map_err(|cause| cause.to_string())?;
+        self.slots[to].sequence.load(&bytes).map_err(|cause| cause.to_string())?;
         Ok(())
     }
 
     fn fetch(&mut self, fit: Fit, to: usize) -> Result<(), String> {
         let (bytes, tokens) = self.pool.fetch(fit).ok_or("it is gone")?;
         let sequence = &mut self.slots[to].sequence;
-        let loaded = self.runner.load(sequence, &bytes).map_err(|cause| cause.to_string());
+        let loaded = sequence.load(&bytes).map_err(|cause| cause.to_string());
         let checked = match loaded {
             Ok(_) if sequence.tokens() != tokens => Err("it has other tokens than it should have".to_owned()),
             loaded => loaded.map(|_| ()),

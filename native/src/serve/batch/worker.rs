@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error};
-use woolly_engine::session;
+use woolly_engine::session::{self, Entry, Runner, Sequence};
 
 use super::super::job::{Event, Failure};
 use super::super::metrics::{Metrics, Outcome, add};
 use super::inbox::{Order, Queued};
-use super::passes::{Entry, Runner, Sequence};
 use super::prefix::Pool;
 use super::slot::{Outbox, Running, Slot, Step};
-use super::{BatchOptions, Shared, plan};
+use super::{Shared, plan};
 use crate::error::{Error, Result};
 use crate::files::Watch;
 
@@ -48,13 +47,12 @@ impl Worker {
         runner: Runner,
         sequences: Vec<Sequence>,
         pool: Pool,
-        options: &BatchOptions,
         metrics: Arc<Metrics>,
     ) -> Self {
         let slots: Vec<Slot> =
             sequences.into_iter().map(|sequence| Slot { sequence, running: None, used: 0 }).collect();
         metrics.kv_capacity.inc_by((slots.len() * shared.context) as i64);
-        let batch = options.batch.max(2 * slots.len());
+        let batch = runner.batch();
         Self { shared, metrics, watch, runner, slots, pool, leaving: Vec::new(), batch, busy: false }
     }
 
@@ -120,12 +118,12 @@ impl Worker {
                 }
                 Order::Save(_, reply) => {
                     let failed = |cause| Failure::Internal(format!("cannot save slot {id}: {cause}"));
-                    let saved = self.runner.save(sequence).map(|bytes| (sequence.tokens().len(), bytes));
+                    let saved = sequence.save(sequence.tokens().len()).map(|bytes| (sequence.tokens().len(), bytes));
                     reply.send(saved.map_err(failed)).ok();
                 }
                 Order::Restore(_, bytes, reply) => {
                     let failed = |cause| Failure::Invalid(format!("cannot restore slot {id}: {cause}"));
-                    reply.send(self.runner.load(sequence, &bytes).map_err(failed)).ok();
+                    reply.send(sequence.load(&bytes).map_err(failed)).ok();
                 }
             }
             self.shared.board.update(id, &slots[id]);
@@ -182,8 +180,9 @@ impl Worker {
         self.decode(&shares).map_err(|cause| Error::other("cannot compute the next tokens").because(cause))?;
         self.watch.check()?;
         self.count(&wants, &shares, start.elapsed());
+        let mut row = 0;
         for (id, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0) {
-            if self.step(id, *share) == Step::Over {
+            if self.step(id, *share, &mut row) == Step::Over {
                 let slot = &mut self.slots[id];
                 let done = slot.running.as_ref().map(|running| running.done(slot.sequence.tokens().len()));
                 self.leave(id, done, Outcome::Done);
@@ -193,17 +192,13 @@ impl Worker {
     }
 
     fn decode(&mut self, shares: &[usize]) -> std::result::Result<(), session::Error> {
-        let entry = |(slot, share): (_, &usize)| -> Option<Entry> {
-            let Slot { sequence, running, .. }: &mut Slot = slot;
-            let tokens = running.as_ref().filter(|_| *share > 0)?.tokens(*share);
-            Some(Entry { sequence, tokens })
-        };
-        let mut entries: Vec<Entry> = zip(&mut self.slots, shares).filter_map(entry).collect();
+        let slots = zip(&mut self.slots, shares);
+        let mut entries: Vec<Entry> = slots.filter_map(|(slot, share)| slot.entry(*share)).collect();
         self.runner.decode(&mut entries)
     }
 
-    /// What a slot makes of the pass.
-    fn step(&mut self, id: usize, share: usize) -> Step {
+    /// What a slot makes of the pass; its logits, if it has any, are in the row.
+    fn step(&mut self, id: usize, share: usize, row: &mut usize) -> Step {
         let mut step = Step::On;
         let Some(running) = &mut self.slots[id].running else { return step };
         let is_read = running.computed(share);
@@ -214,7 +209,8 @@ impl Worker {
         if is_read {
             let before = running.written;
             let room = self.shared.context - sequence.tokens().len();
-            let logits = self.runner.logits(sequence);
+            let logits = self.runner.logits(*row);
+            *row += 1;
             step = running.choose(logits, self.shared.model.tokenizer(), room);
             match (before, running.written) {
                 (Some((_, before)), Some((_, now))) => self.metrics.inter_token.observe((now - before).as_secs_f64()),
