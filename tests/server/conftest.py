@@ -9,7 +9,7 @@ from woolly import Server
 def server(tmp_path_factory: pytest.TempPathFactory):
     """A server of the tiny model that many tests share; they leave it as they found it."""
     folder = tmp_path_factory.mktemp("server")
-    with Server(folder, "--parallel", 4, "--ctx", 512, "--slots", "--metrics") as server:
+    with Server(folder, "--parallel", 4, "--ctx", 512) as server:
         yield server
         assert server.alive(), server.said()
         assert server.idle()

@@ -65,7 +65,7 @@ class Nginx:
 def pair(tmp_path_factory):
     """Two instances and nginx."""
     folder = tmp_path_factory.mktemp("nginx")
-    options = ["--parallel", 16, "--ctx", 512, "--slots", "--metrics"]
+    options = ["--parallel", 16, "--ctx", 512]
     with Server(folder, *options) as first, Server(folder, *options) as second, Nginx(folder, [first, second]) as nginx:
         yield first, second, nginx
 
@@ -154,7 +154,7 @@ def config() -> str:
 
 def test_kubernetes_configuration_serves(tmp_path):
     """The configuration, probes and the autoscaler's metric of the manifest, with a server."""
-    (tmp_path / "woolly.toml").write_text(config())
+    (tmp_path / "woolly.toml").write_text(config().replace("/var/lib/woolly", str(tmp_path)))
     (tmp_path / "keys").write_text("secret\n")
     options = ["--config", tmp_path / "woolly.toml", "--api-key-file", tmp_path / "keys", "--host", "127.0.0.1"]
     pod = manifest("StatefulSet")["spec"]["template"]["spec"]["containers"][0]

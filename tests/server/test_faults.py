@@ -36,7 +36,7 @@ def test_clients_that_go_away_free_their_slots(server):
 
 def test_client_that_goes_away_while_it_waits(tmp_path):
     """One slot is busy, and those who wait for it leave: the queue is empty again."""
-    with Server(tmp_path, "--parallel", 1, "--ctx", 2048, "--slots") as server:
+    with Server(tmp_path, "--parallel", 1, "--ctx", 2048) as server:
         body = {"prompt": PROMPT, "n_predict": 1900, "stream": True, "ignore_eos": True}
         with requests.post(server.url + "/completion", json=body, stream=True, timeout=60) as first:
             next(first.iter_lines())
@@ -53,7 +53,7 @@ def slot_file(server: Server, action: str, name: str, slot: int = 0) -> requests
 
 def test_saved_slots_survive_a_kill(tmp_path):
     """What was saved is there after kill -9 in the middle of saving, whole or not at all; damage is refused."""
-    options = ["--parallel", 1, "--ctx", 512, "--slots", "--slot-save-path", tmp_path]
+    options = ["--parallel", 1, "--ctx", 512, "--slot-save-path", tmp_path]
     with Server(tmp_path, *options) as server:
         expected = server.complete(PROMPT, n_predict=40, id_slot=0)["content"]
         saved = slot_file(server, "save", "kept.bin").json()["n_saved"]
@@ -164,7 +164,7 @@ def small_files() -> None:
 
 def test_disk_full_while_saving(tmp_path):
     """No room for a slot's file: an error, nothing half written, and the file that was there is still whole."""
-    options = ["--parallel", 2, "--ctx", 512, "--slots", "--slot-save-path", tmp_path, "--cache-dir", tmp_path / "cache"]
+    options = ["--parallel", 2, "--ctx", 512, "--slot-save-path", tmp_path, "--cache-dir", tmp_path / "cache"]
     with Server(tmp_path, *options, preexec_fn=small_files, restore_signals=False) as server:
         server.complete("Hi", n_predict=1, id_slot=0)
         assert slot_file(server, "save", "slot.bin").status_code == 200
@@ -180,7 +180,7 @@ def test_disk_full_while_saving(tmp_path):
 
 def test_queue_and_limits(tmp_path):
     """Over a limit the answer comes at once, and says which."""
-    with Server(tmp_path, "--parallel", 1, "--ctx", 2048, "--queue", 2, "--slots", "--max-body", 100_000) as server:
+    with Server(tmp_path, "--parallel", 1, "--ctx", 2048, "--queue", 2, "--body-limit", 100_000) as server:
         assert server.post("/completion", prompt="x" * 200_000).status_code == 413
         long = {"prompt": PROMPT, "n_predict": 1900, "ignore_eos": True, "stream": True}
         with ThreadPoolExecutor(12) as pool:

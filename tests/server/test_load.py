@@ -8,7 +8,7 @@ from woolly import SMOLLM2, Server, until
 
 
 def test_sixteen_clients(tmp_path):
-    with Server(tmp_path, "--parallel", 16, "--ctx", 1024, "--slots", model=SMOLLM2) as server:
+    with Server(tmp_path, "--parallel", 16, "--ctx", 1024, model=SMOLLM2) as server:
         warm = asyncio.run(load(server, 16, math.inf, iter(range(16))))
         memory, descriptors = server.memory(), server.descriptors()
         measured = asyncio.run(load(server, 16, math.inf, iter(range(100, 132))))

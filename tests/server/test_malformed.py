@@ -20,7 +20,7 @@ PER_OPERATION = 60
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
-    options = ["--parallel", 4, "--ctx", 256, "--slots", "--metrics", "--queue", 512]
+    options = ["--parallel", 4, "--ctx", 256, "--queue", 512]
     folder = tmp_path_factory.mktemp("malformed")
     with Server(folder, *options, "--slot-save-path", folder, "--models-dir", folder) as server:
         yield server

@@ -8,25 +8,27 @@ otherwise. An option that Woolly has not ends it with status 2, so a test that n
 import argparse
 import os
 import sys
-from pathlib import Path
 
 # The repositories whose model is the local file.
 STORIES = ["ggml-org/test-model-stories260K", "ggml-org/models:tinyllamas/stories260K.gguf"]
 
-# What has no counterpart because it is so anyway, and what changes nothing here.
-WITHOUT_COUNTERPART = ["--offline", "--cont-batching", "--jinja", "--no-jinja"]
+# What is always so here, or makes no difference.
+DROPPED = ["--offline", "--cont-batching", "--jinja", "--no-jinja", "--slots"]
+
+# What is called the same, with a value and without.
+SAME = [
+    "--host", "--port", "--temp", "--seed", "--alias", "--n-predict", "--batch-size", "--threads", "--slot-save-path",
+    "--chat-template", "--chat-template-file", "--cors-origins", "--api-key",
+]
+SAME_FLAGS = ["--no-slots", "--no-ui", "--verbose"]
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of llama-server that have a counterpart."""
     options = argparse.ArgumentParser(allow_abbrev=False)
-    for name in WITHOUT_COUNTERPART + ["--metrics", "--slots", "--no-slots", "--kv-unified", "--verbose", "--no-ui"]:
+    for name in [*DROPPED, *SAME_FLAGS, "--metrics", "--kv-unified"]:
         options.add_argument(name, action="store_true")
-    for name in ["--host", "--port", "--temp", "--seed", "--hf-repo", "--hf-file", "--model", "--alias", "--tags", "--api-key"]:
-        options.add_argument(name)
-    for name in ["--n-predict", "--batch-size", "--ubatch-size", "--threads", "--slot-save-path", "--chat-template"]:
-        options.add_argument(name)
-    for name in ["--chat-template-file", "--cors-origins", "--reasoning"]:
+    for name in [*SAME, "--hf-repo", "--hf-file", "--reasoning"]:
         options.add_argument(name)
     options.add_argument("--ctx-size", type=int, default=512)
     options.add_argument("--parallel", type=int, default=4)
@@ -35,22 +37,27 @@ def parser() -> argparse.ArgumentParser:
 
 def model(given: argparse.Namespace) -> str:
     """The file to serve."""
-    if given.model:
-        return given.model
     name = given.hf_repo if given.hf_file is None else f"{given.hf_repo}:{given.hf_file}"
     if name not in STORIES:
-        sys.exit(f"the model {name} is not here")
+        print(f"the model {name} is not here", file=sys.stderr)
+        sys.exit(2)
     return os.environ["WOOLLY_STORIES"]
+
+
+def thinking(given: argparse.Namespace) -> list[str]:
+    """Whether the chat template is told that the model is to think, which is a variable of the template."""
+    kwargs = {"on": '{"enable_thinking": true}', "off": '{"enable_thinking": false}'}
+    return ["--chat-template-kwargs", kwargs[given.reasoning]] if given.reasoning in kwargs else []
 
 
 def arguments(given: argparse.Namespace) -> list[str]:
     """The same for `woolly serve`, whose context is that of one slot."""
     context = given.ctx_size if given.kv_unified else given.ctx_size // given.parallel
-    result = ["serve", model(given), "--ctx", str(context), "--parallel", str(given.parallel)]
-    for name in ["host", "port", "temp", "seed", "n_predict", "slot_save_path", "chat_template", "chat_template_file"]:
-        value = getattr(given, name)
-        result += [] if value is None else [f"--{name.replace('_', '-')}", value]
-    return result
+    result = ["serve", model(given), "--ctx", str(context), "--parallel", str(given.parallel), *thinking(given)]
+    for name in SAME + SAME_FLAGS:
+        value = getattr(given, name.removeprefix("--").replace("-", "_"))
+        result += {None: [], False: [], True: [name]}.get(value, [f"{name}={value}"])
+    return result if given.metrics else [*result, "--no-metrics"]
 
 
 def main() -> None:
