@@ -18,15 +18,79 @@ use crate::error::{Error, Result};
 use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use woolly_engine::bytes::Bytes;
 
 /// Maps the parts of a model, in order. The memory starts at a page boundary, so any alignment that a GGUF asks for
 /// inside the file holds in memory too.
 pub fn open_model(paths: &[PathBuf]) -> Result<Vec<Bytes>> {
-    paths.iter().map(|path| map(path).map(Bytes::new)).collect()
+    paths.iter().map(|path| Ok(Bytes::new(map(&open(path)?, path)?))).collect()
 }
 
-fn map(path: &Path) -> Result<Mmap> {
+/// Maps the parts of a model, and can tell later whether somebody has changed them.
+pub fn open_watched(paths: &[PathBuf]) -> Result<(Vec<Bytes>, Watch)> {
+    let mut watch = Watch { files: Vec::new() };
+    let mut parts = Vec::new();
+    for path in paths {
+        let file = open(path)?;
+        let mark = Mark::of(&file).map_err(|cause| Error::io(format!("open {}", path.display()), cause))?;
+        parts.push(Bytes::new(map(&file, path)?));
+        watch.files.push(Watched { path: path.clone(), file, mark });
+    }
+    Ok((parts, watch))
+}
+
+/// The files of a model that is in use. One that is replaced by another of its name stays as it was; one that is cut short
+/// or written over does not.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    file: File,
+    mark: Mark,
+}
+
+/// What changes with a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Mark {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
+    }
+}
+
+impl Watch {
+    /// Of a model that is in memory alone.
+    pub fn nothing() -> Self {
+        Self { files: Vec::new() }
+    }
+
+    /// Whether all files are what they were when they were opened.
+    pub fn check(&self) -> Result<()> {
+        self.files.iter().try_for_each(|Watched { path, file, mark }| {
+            let now = Mark::of(file).map_err(|cause| Error::io(format!("look at {}", path.display()), cause))?;
+            if now == *mark {
+                return Ok(());
+            }
+            let message = if now.len == mark.len { "it was written over" } else { "its length has changed" };
+            Err(Error::bad_file(format!(
+                "the model file {} was changed while it was in use: {message}",
+                path.display()
+            )))
+        })
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
     let failed = |cause| Error::io(format!("open {}", path.display()), cause);
     let kind = path.metadata().map_err(failed)?.file_type();
     if kind.is_dir() {
@@ -35,7 +99,11 @@ fn map(path: &Path) -> Result<Mmap> {
     if !kind.is_file() {
         return Err(Error::usage(format!("{} is no regular file; a model must be one, to be mapped", path.display())));
     }
-    let file = File::open(path).map_err(failed)?;
+    File::open(path).map_err(failed)
+}
+
+fn map(file: &File, path: &Path) -> Result<Mmap> {
+    let failed = |cause| Error::io(format!("open {}", path.display()), cause);
     let len = file.metadata().map_err(failed)?.len();
     if len == 0 {
         return Err(Error::bad_file(format!("{} is empty; expected a GGUF model", path.display())));
@@ -45,7 +113,7 @@ fn map(path: &Path) -> Result<Mmap> {
     // do the same. One that cuts the file short regardless ends this process with a bus error when it touches a page
     // that is gone (Windows refuses the cut); one that overwrites it changes the model's answers. The engine checks
     // header lengths and copies what it decodes, so neither leads to an access outside the mapping.
-    let map = unsafe { MmapOptions::new().map(&file) };
+    let map = unsafe { MmapOptions::new().map(file) };
     let map = map.map_err(|cause| Error::io(format!("map {}", path.display()), cause))?;
     // A system without huge pages refuses, and all works as well without.
     #[cfg(target_os = "linux")]

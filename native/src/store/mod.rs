@@ -24,6 +24,7 @@ mod tests;
 mod ui;
 
 pub use catalogue::Advice;
+pub use names::{gguf_name, parts_of, stem};
 pub use source::Source;
 
 use crate::error::{Error, Kind, Result};
