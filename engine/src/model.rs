@@ -8,7 +8,7 @@ use crate::gguf::{self, Gguf, Place};
 use crate::simd::Level;
 use crate::spec::Spec;
 use crate::tokenizer::{self, Tokenizer};
-use crate::transformer::{KvType, Limits, State};
+use crate::transformer::{KvCache, KvType, Limits, State};
 use crate::weights::{self, Weights};
 
 pub use crate::weights::Stage;
@@ -52,6 +52,8 @@ pub struct Options {
     pub context: usize,
     /// Tokens of a prompt that are computed together, at least 1. Has no influence on the results.
     pub batch: usize,
+    /// Sequences that share a pass, for each of which it computes logits. Has no influence on the results.
+    pub sequences: usize,
     /// How the KV cache stores its numbers.
     pub kv: KvType,
     /// The instruction set. Has no influence on the results.
@@ -60,7 +62,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { context: 0, batch: 256, kv: KvType::F16, level: Level::best() }
+        Self { context: 0, batch: 256, sequences: 1, kv: KvType::F16, level: Level::best() }
     }
 }
 
@@ -144,8 +146,7 @@ impl Model {
 
     /// What a session with these options takes.
     pub fn memory(&self, options: &Options) -> Memory {
-        let [kv_cache, scratch] = State::bytes(&self.spec, self.limits(options), options.kv);
-        Memory { weights: self.gguf.size(), kv_cache, scratch }
+        Memory { weights: self.gguf.size(), ..needed(&self.spec, self.limits(options), options.kv) }
     }
 
     /// The longest context whose KV cache and scratch fit into `bytes`, at most the model's own.
@@ -174,13 +175,17 @@ impl Memory {
     pub fn estimate(outline: &Gguf, options: &Options) -> Result<Self, Error> {
         let spec = arch::spec(outline)?;
         let vocabulary = Tokenizer::from_metadata(outline.metadata())?.vocab_len();
-        let [kv_cache, scratch] = State::bytes(&spec, limits(&spec, vocabulary, options), options.kv);
-        Ok(Self { weights: 0, kv_cache, scratch })
+        Ok(needed(&spec, limits(&spec, vocabulary, options), options.kv))
     }
+}
+
+/// What the KV cache and the scratch take.
+fn needed(spec: &Spec, limits: Limits, kv: KvType) -> Memory {
+    Memory { weights: 0, kv_cache: KvCache::bytes(spec, limits, kv), scratch: State::bytes(spec, limits, kv) }
 }
 
 fn limits(spec: &Spec, vocabulary: usize, options: &Options) -> Limits {
     let context = if options.context == 0 { spec.context } else { options.context };
     let batch = options.batch.clamp(1, context);
-    Limits { context, batch, logit_rows: LOGIT_ROWS.min(batch), vocabulary }
+    Limits { context, batch, logit_rows: LOGIT_ROWS.max(options.sequences).min(batch), vocabulary }
 }

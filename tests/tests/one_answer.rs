@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use woolly_engine::model::Options;
 use woolly_engine::quant::TensorType;
-use woolly_engine::session::Session;
+use woolly_engine::session::{Entry, Runner, Session};
 use woolly_engine::transformer::KvType;
 use woolly_tests::random_model::Recipe;
 use woolly_tests::recipes;
@@ -135,4 +135,60 @@ fn with_windows_that_are_written_over() {
             assert!(bits(session.logits()) == expected[299], "batch {batch}, gone on");
         }
     }
+}
+
+/// Sequences that share passes: each has its own prompt, in pieces of its own, and some are done before others begin.
+#[test]
+fn among_other_sequences() {
+    for recipe in [Recipe::of_type(TensorType::Q4_K), recipes::all().remove(9)] {
+        let model = model(recipe.build());
+        let all = recipe.tokens(700);
+        // First token, length, tokens of a pass, passes to wait.
+        let texts = [(0, 600, 64, 0), (3, 77, 1, 0), (50, 40, 40, 2), (7, 130, 5, 1), (0, 90, 3, 4)];
+        for kv in KvType::ALL {
+            let alone = texts.map(|(first, len, ..)| logits(&model, &all[first..first + len], Way::PLAIN, *kv));
+            for level in levels() {
+                for threads in [1, 3] {
+                    let texts = texts.map(|(first, len, step, wait)| (&all[first..first + len], step, wait));
+                    let options = Options { context: 640, batch: 120, sequences: 5, kv: *kv, level };
+                    let runner = Runner::new(model.clone(), Arc::new(Threads(threads)), &options).expect("fits");
+                    let together = feed_together(runner, &texts);
+                    for ((found, alone), (tokens, ..)) in together.iter().zip(&alone).zip(&texts) {
+                        let vocabulary = alone.len() / tokens.len();
+                        for (position, logits) in found {
+                            let expected = &alone[position * vocabulary..][..vocabulary];
+                            let which = format!("{} {level} {kv:?} {threads} threads", recipe.name);
+                            assert!(bits(logits) == bits(expected), "{which}: {} tokens, {position}", tokens.len());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The logits behind the last token of each pass, with its position.
+fn feed_together(mut runner: Runner, texts: &[(&[u32], usize, usize)]) -> Vec<Vec<(usize, Vec<f32>)>> {
+    let mut sequences: Vec<_> = texts.iter().map(|_| runner.sequence().expect("fits")).collect();
+    let mut found = vec![Vec::new(); texts.len()];
+    for pass in 0.. {
+        let mut entries = Vec::new();
+        let mut those = Vec::new();
+        for (index, (sequence, (tokens, step, wait))) in sequences.iter_mut().zip(texts).enumerate() {
+            let start = sequence.tokens().len();
+            if pass >= *wait && start < tokens.len() {
+                let tokens = &tokens[start..(start + step).min(tokens.len())];
+                entries.push(Entry { sequence, tokens, logits: 1 });
+                those.push((index, start + tokens.len() - 1));
+            }
+        }
+        if entries.is_empty() {
+            return found;
+        }
+        runner.decode(&mut entries).expect("fits");
+        for (row, (index, position)) in those.into_iter().enumerate() {
+            found[index].push((position, runner.logits(row).to_vec()));
+        }
+    }
+    found
 }

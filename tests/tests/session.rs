@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use woolly_engine::quant::TensorType;
 use woolly_engine::sampler::{Params, Sampler};
-use woolly_engine::session::{Continuation, Error, Finish, KvType, Model, Options, Session, Until};
+use woolly_engine::session::{Continuation, Entry, Error, Finish, KvType, Model, Options, Runner, Session, Until};
 use woolly_engine::simd::Level;
 use woolly_tests::random_model::{Recipe, VOCABULARY};
 use woolly_tests::run::{Way, model, session};
@@ -151,4 +151,46 @@ fn continuations_step_beside_each_other() {
         assert_eq!(alone, (tokens, text, continuation.finish().unwrap()));
         assert!(continuation.next(&mut session, &mut sampler).is_none());
     }
+}
+
+fn runner(model: &Arc<Model>) -> Runner {
+    let options = Options { context: 32, batch: 8, ..Options::default() };
+    Runner::new(model.clone(), Arc::new(Threads(2)), &options).expect("fits")
+}
+
+#[test]
+fn a_pass_that_is_refused_changes_no_sequence() {
+    let model = tiny();
+    let mut runner = runner(&model);
+    let [mut a, mut b] = [0; 2].map(|_| runner.sequence().expect("fits"));
+    let mut decode = |with: &[u32], logits: usize| {
+        let tokens: &[u32] = &[1, 2, 3];
+        runner.decode(&mut [
+            Entry { sequence: &mut a, tokens, logits: 1 },
+            Entry { sequence: &mut b, tokens: with, logits },
+        ])
+    };
+    assert_eq!(decode(&[4; 6], 1), Err(Error::BatchFull { tokens: 9, batch: 8 }));
+    assert_eq!(decode(&[], 1), Err(Error::EmptyPrompt));
+    let vocabulary = VOCABULARY;
+    assert_eq!(decode(&[VOCABULARY as u32], 1), Err(Error::Token { token: VOCABULARY as u32, vocabulary }));
+    // More logits than tokens are those of all tokens.
+    assert_eq!(decode(&[4, 5], 100), Ok(()));
+    assert_eq!(decode(&[6; 5], 0), Ok(()));
+    assert_eq!((a.tokens(), b.tokens()), (&[1, 2, 3, 1, 2, 3][..], &[4, 5, 6, 6, 6, 6, 6][..]));
+}
+
+#[test]
+fn a_sequence_takes_over_the_beginning_of_another() {
+    let model = tiny();
+    let mut runner = runner(&model);
+    let [mut a, mut b] = [0; 2].map(|_| runner.sequence().expect("fits"));
+    runner.decode(&mut [Entry { sequence: &mut a, tokens: &[1, 5, 6, 7, 8], logits: 0 }]).expect("fits");
+    let beginning = a.save(3).expect("memory");
+    assert_eq!(b.load(&beginning), Ok(3));
+    runner.decode(&mut [Entry { sequence: &mut b, tokens: &[9, 10], logits: 1 }]).expect("fits");
+    assert_eq!(b.tokens(), [1, 5, 6, 9, 10]);
+    let mut alone = start(&model, 32);
+    alone.feed(b.tokens()).expect("fits");
+    assert_eq!(runner.logits(0), alone.logits());
 }

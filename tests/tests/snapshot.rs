@@ -47,7 +47,7 @@ fn what_was_loaded_goes_on_with_the_same_bits() {
         let (model, tokens) = (model(recipe.build()), recipe.tokens(720));
         // Within a chunk and at its end, in the first span and in a ring that has begun anew.
         for (length, kv) in [1, 64, 130, 700].into_iter().flat_map(|n| KvType::ALL.iter().map(move |kv| (n, *kv))) {
-            let options = |level, batch, context| Options { level, batch, context, kv };
+            let options = |level, batch, context| Options { level, batch, context, kv, ..Options::default() };
             let mut original = fed(&model, 2, options(Level::best(), 64, 720), &tokens[..length]);
             let snapshot = original.save().expect("memory");
             let before = bits(&mut original);
@@ -73,7 +73,7 @@ fn a_snapshot_depends_on_the_tokens_alone() {
     let recipe = Recipe::of_type(TensorType::Q8_0);
     let (model, tokens) = (model(recipe.build()), recipe.tokens(100));
     for kv in KvType::ALL.iter().copied() {
-        let options = |level, batch, context| Options { level, batch, context, kv };
+        let options = |level, batch, context| Options { level, batch, context, kv, ..Options::default() };
         let expected = fed(&model, 1, options(Level::Scalar, 100, 100), &tokens).save().expect("memory");
         for level in levels() {
             // What is dropped by rewinding leaves no trace.
@@ -206,7 +206,7 @@ fn what_does_not_fit_is_refused() {
     let error = SnapshotError::Kv { found: 8, expected: KvType::F16 };
     assert_eq!(bad.refused(&bad.patched(KV, &[8], true)), error);
     assert!(error.to_string().contains("q8_0") && error.to_string().contains("f16"), "{error}");
-    let error = SnapshotError::Vocabulary { found: 7, expected: VOCABULARY };
+    let error = SnapshotError::Logits { found: 7, expected: VOCABULARY };
     assert_eq!(bad.refused(&bad.patched(LOGITS, &7u64.to_le_bytes(), true)), error);
     for tokens in [41, 1 << 32, u64::MAX] {
         let error = SnapshotError::ContextFull { tokens, context: 40 };

@@ -115,7 +115,7 @@ fn every_architecture_answers_as_if_fed_at_once() {
         for (level, kv) in levels().into_iter().zip(KvType::ALL.iter().cycle()) {
             // Prompts of many batches, of one, and of batches that write over a window's ring.
             for batch in [9, 64, 200] {
-                let options = Options { context: 160, batch, kv: *kv, level };
+                let options = Options { context: 160, batch, kv: *kv, level, ..Options::default() };
                 let mut fed = start(&whole, 1, options);
                 fed.feed(&tokens).expect("fits");
                 let mut session = staged(&mut Download::new(recipe.build()), 2, options, &tokens);

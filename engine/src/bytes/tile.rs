@@ -43,6 +43,16 @@ impl<'a, T> Tile<'a, T> {
         self.width
     }
 
+    /// The rows `rows` of this tile.
+    ///
+    /// # Panics
+    /// Where there are no such rows.
+    pub fn rows_of(&mut self, rows: Range<usize>) -> Tile<'_, T> {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        let first = self.first.wrapping_add(rows.start * self.stride);
+        Tile { first, rows: rows.len(), stride: self.stride, width: self.width, matrix: PhantomData }
+    }
+
     /// This tile's parts of two different rows.
     ///
     /// # Panics

@@ -74,7 +74,7 @@ pub struct Generation<'a> {
 impl Session {
     /// Generates from the logits that the last [`Session::feed`] or [`Session::prompt`] left.
     pub fn generate<'a>(&'a mut self, sampler: &'a mut Sampler, until: Until) -> Generation<'a> {
-        let continuation = Continuation::new(self.model.tokenizer(), until);
+        let continuation = Continuation::new(self.model().tokenizer(), until);
         Generation { session: self, sampler, continuation }
     }
 }
@@ -173,7 +173,7 @@ impl Continuation {
             session.feed(&[token])?;
         }
         let token = sampler.sample(session.logits());
-        let piece = self.accept(session.model.tokenizer(), token);
+        let piece = self.accept(session.runner.model().tokenizer(), token);
         if piece.token.is_some() {
             sampler.accept(token);
             self.pending = Some(token);

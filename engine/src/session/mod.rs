@@ -1,24 +1,24 @@
-//! One conversation with a model: the tokens in its KV cache, and the logits behind them.
+//! One conversation with a model: the tokens in its KV cache, and the logits behind them. [`Runner`] is for several.
 
 mod generate;
+mod runner;
 mod snapshot;
 mod staged;
 
 pub use crate::model::{Memory, Model, Options, Stage};
 pub use crate::transformer::KvType;
 pub use generate::{Continuation, Finish, Generation, Piece, Until};
+pub use runner::{Entry, Runner, Sequence};
 pub use snapshot::SnapshotError;
 pub use staged::Progress;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Range;
 
-use crate::bytes::{Crew, OutOfMemory};
+use crate::bytes::OutOfMemory;
 use crate::model::LOGIT_ROWS;
 use crate::pool::Pool;
 use crate::simd::Level;
-use crate::transformer::{self, Cpu, Limits, State};
 use staged::StagedPrompt;
 
 /// Why a session cannot do what it is asked to.
@@ -33,6 +33,30 @@ pub enum Error {
         free: usize,
         /// Positions in all.
         context: usize,
+    },
+    /// More tokens than one pass takes.
+    #[error("a pass over {tokens} tokens, expected at most {batch}")]
+    BatchFull {
+        /// Tokens of all entries.
+        tokens: usize,
+        /// Tokens that a pass takes.
+        batch: usize,
+    },
+    /// More logits than one pass computes.
+    #[error("a pass with logits of {wanted} tokens, expected at most {rows}")]
+    TooManyLogits {
+        /// Tokens whose logits are wanted.
+        wanted: usize,
+        /// Rows of logits that a pass computes.
+        rows: usize,
+    },
+    /// Tokens that cannot be saved without those behind them: what their window saw is no longer there.
+    #[error("the first {len} tokens cannot be had by themselves: expected none, or at least {oldest}")]
+    Forgotten {
+        /// Tokens to be saved.
+        len: usize,
+        /// The least number that can be.
+        oldest: usize,
     },
     /// A token that is not in the vocabulary.
     #[error("token {token} is not in the vocabulary of {vocabulary} tokens")]
@@ -69,98 +93,74 @@ pub enum Error {
 
 /// A KV cache and everything that is needed to go on from it.
 pub struct Session {
-    model: Arc<Model>,
-    pool: Arc<dyn Pool>,
-    crew: Crew,
-    state: State,
-    limits: Limits,
-    level: Level,
-    tokens: Vec<u32>,
-    /// Positions that the KV cache has held since it was last empty.
-    written: usize,
-    /// The first position that what was loaded can be rewound to.
-    floor: usize,
+    runner: Runner,
+    sequence: Sequence,
     staged: Option<StagedPrompt>,
 }
 
 impl Session {
     /// An empty session. All memory that it will use is laid out here.
     pub fn new(model: Arc<Model>, pool: Arc<dyn Pool>, options: &Options) -> Result<Self, Error> {
-        if !options.level.is_available() {
-            return Err(Error::Level(options.level));
-        }
-        let limits = model.limits(options);
-        let crew = Crew::new(transformer::operations(model.spec()));
-        let state = State::new(&crew, model.spec(), limits, options.kv)?;
-        let (tokens, staged) = (reserved(limits.context)?, None);
-        Ok(Self { model, pool, crew, state, limits, level: options.level, tokens, written: 0, floor: 0, staged })
+        let runner = Runner::new(model, pool, options)?;
+        let sequence = runner.sequence()?;
+        Ok(Self { runner, sequence, staged: None })
     }
 
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
-        &self.model
+        self.runner.model()
     }
 
     /// Positions in the KV cache.
     pub fn context(&self) -> usize {
-        self.limits.context
+        self.sequence.context()
     }
 
     /// The tokens that are in the KV cache.
     pub fn tokens(&self) -> &[u32] {
-        &self.tokens
+        self.sequence.tokens()
     }
 
     /// Appends tokens to the KV cache; the logits behind the last one can then be had from [`Session::logits`].
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check_ready()?;
         self.check(tokens)?;
-        let batches = tokens.chunks(self.limits.batch);
+        let batches = tokens.chunks(self.runner.batch());
         let last = batches.len().saturating_sub(1);
         for (index, batch) in batches.enumerate() {
-            let wanted = if index == last { batch.len() - 1..batch.len() } else { 0..0 };
-            self.pass(batch, wanted);
-            self.tokens.extend_from_slice(batch);
+            self.pass(batch, usize::from(index == last));
         }
         Ok(())
     }
 
     /// The logits behind the last token that was fed: one for each token of the vocabulary.
     pub fn logits(&mut self) -> &[f32] {
-        self.state.logits(0)
+        self.runner.logits(0)
     }
 
     /// Appends tokens to the KV cache and calls `each` with every one's position and the logits behind it.
     pub fn feed_each(&mut self, tokens: &[u32], each: &mut dyn FnMut(usize, &[f32])) -> Result<(), Error> {
         self.check_ready()?;
         self.check(tokens)?;
-        for batch in tokens.chunks(self.limits.batch.min(LOGIT_ROWS)) {
-            self.pass(batch, 0..batch.len());
+        let rows = self.runner.batch().min(LOGIT_ROWS);
+        for batch in tokens.chunks(rows) {
+            let position = self.tokens().len();
+            self.pass(batch, batch.len());
             for row in 0..batch.len() {
-                each(self.tokens.len() + row, self.state.logits(row));
+                each(position + row, self.runner.logits(row));
             }
-            self.tokens.extend_from_slice(batch);
         }
         // The logits of the last token stay where `logits` looks for them.
         if let Some(last) = tokens.len().checked_sub(1) {
-            self.state.move_logits(last % self.limits.batch.min(LOGIT_ROWS));
+            self.runner.state.move_logits(last % rows);
         }
         Ok(())
     }
 
-    /// Drops all but the first `len` tokens, and returns how many are left. That may be none: layers with a window keep
-    /// only what is still to be seen, and a few hundred positions more, so that going back further means to begin again.
-    /// A staged prompt is dropped.
+    /// [`Sequence::rewind`]. A staged prompt is dropped.
     pub fn rewind(&mut self, len: usize) -> usize {
         self.staged = None;
-        if len < self.oldest() {
-            self.tokens.clear();
-        }
-        self.tokens.truncate(len);
-        if self.tokens.is_empty() {
-            (self.written, self.floor) = (0, 0);
-        }
-        self.tokens.len()
+        self.sequence.rewind(len)
     }
 
     /// Makes `tokens` the content of the KV cache: keeps what they have in common with it (as far as [`Session::rewind`]
@@ -168,26 +168,17 @@ impl Session {
     pub fn prompt(&mut self, tokens: &[u32]) -> Result<usize, Error> {
         self.check_ready()?;
         let last = tokens.len().checked_sub(1).ok_or(Error::EmptyPrompt)?;
-        let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(last);
-        self.check_from(common, &tokens[common..])?;
+        let common = self.tokens().iter().zip(tokens).take_while(|(a, b)| a == b).count().min(last);
+        self.sequence.check(common, &tokens[common..])?;
         let kept = self.rewind(common);
         self.feed(&tokens[kept..])?;
         Ok(kept)
     }
 
-    /// The first position that the session can be rewound to, other than 0.
-    fn oldest(&self) -> usize {
-        self.state.oldest(self.model.spec(), self.written).max(self.floor)
-    }
-
     /// Whether a pass can be run.
     fn check_ready(&self) -> Result<(), Error> {
         self.check_unstaged()?;
-        if self.model.is_complete() {
-            return Ok(());
-        }
-        let gguf = self.model.gguf();
-        Err(Error::Receiving { arrived: gguf.arrived(), size: gguf.size() })
+        self.runner.check_complete()
     }
 
     fn check_unstaged(&self) -> Result<(), Error> {
@@ -198,40 +189,14 @@ impl Session {
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
-        self.check_from(self.tokens.len(), tokens)
+        self.sequence.check(self.tokens().len(), tokens)
     }
 
-    /// Whether `tokens` can stand in the KV cache from `position` on.
-    fn check_from(&self, position: usize, tokens: &[u32]) -> Result<(), Error> {
-        let free = self.limits.context - position;
-        if tokens.len() > free {
-            return Err(Error::ContextFull { tokens: tokens.len(), free, context: self.limits.context });
-        }
-        let vocabulary = self.limits.vocabulary;
-        match tokens.iter().find(|token| **token as usize >= vocabulary) {
-            Some(&token) => Err(Error::Token { token, vocabulary }),
-            None => Ok(()),
-        }
-    }
-
-    /// One pass over a batch, with the logits of those of its tokens that are `wanted`.
-    fn pass(&mut self, tokens: &[u32], wanted: Range<usize>) {
-        let position = self.tokens.len();
-        self.written = self.written.max(position + tokens.len());
-        self.run(tokens, position, &|backend, model| {
-            transformer::forward(backend, model.spec(), model.weights());
-            if !wanted.is_empty() {
-                transformer::logits(backend, model.spec(), model.weights(), wanted.clone());
-            }
-        });
-    }
-
-    /// Runs `work`, on all threads, for a batch of tokens from `position` on.
-    fn run(&mut self, tokens: &[u32], position: usize, work: &(dyn Fn(&Cpu<'_>, &Model) + Sync)) {
-        let (model, state, level) = (&*self.model, &self.state, self.level);
-        self.crew.run(&*self.pool, &|team| {
-            work(&Cpu { team, level, state, ropes: &model.spec().ropes, tokens, position }, model);
-        });
+    /// One pass over a batch, with the logits of so many of its last tokens.
+    fn pass(&mut self, tokens: &[u32], wanted: usize) {
+        self.sequence.begin(tokens.len());
+        self.runner.pass(&[self.sequence.piece(tokens, wanted)]);
+        self.sequence.tokens.extend_from_slice(tokens);
     }
 }
 

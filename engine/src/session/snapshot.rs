@@ -1,22 +1,22 @@
 //! A session as bytes, to go on from elsewhere or later.
 //!
 //! ```text
-//! "woollykv"  version: u32  kv type: u32  model: u64  vocabulary: u64  tokens: u64  oldest: u64
+//! "woollykv"  version: u32  kv type: u32  model: u64  logits: u64  tokens: u64  oldest: u64
 //! tokens × u32
-//! vocabulary × f32: the logits
+//! logits × f32: those behind the last token, or none
 //! keys and values of the filled positions, see `transformer::kept`
 //! checksum of all before: u64
 //! ```
 //!
 //! Everything is little-endian. `model` is the file's [`fingerprint`](crate::gguf::Gguf::fingerprint), `kv type` the GGUF id
-//! of the type that the KV cache has. The first numbers say how long the rest is, so that nothing is believed that is not
+//! of the type that the KV cache has. `logits` is the size of the vocabulary, or 0: a [`Sequence`] has none. The first numbers say how long the rest is, so that nothing is believed that is not
 //! there. `oldest` is the first position that the session could be rewound to: layers with a window have no more than what
 //! is seen from there on.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Error, Session, reserved};
+use super::{Error, Sequence, Session, reserved};
 use crate::bytes::checksum;
 use crate::transformer::{Kept, KvType};
 
@@ -54,12 +54,12 @@ pub enum SnapshotError {
         /// The session's.
         expected: u64,
     },
-    /// A vocabulary of another size.
+    /// Another number of logits: those of another vocabulary, or none where a [`Session`] needs them.
     #[error("the snapshot has logits of {found} tokens, expected {expected}")]
-    Vocabulary {
+    Logits {
         /// In the snapshot.
         found: u64,
-        /// The session's.
+        /// Size of the vocabulary.
         expected: usize,
     },
     /// Any, while the model is still being received: only a whole one can be told from others.
@@ -120,41 +120,70 @@ impl Session {
     /// An error where a staged prompt is under way, the model is still being received, or memory is short.
     pub fn save(&mut self) -> Result<Vec<u8>, Error> {
         self.check_unstaged()?;
-        let gguf = self.model.gguf();
-        let receiving = Error::Receiving { arrived: gguf.arrived(), size: gguf.size() };
-        let fingerprint = gguf.fingerprint().ok_or(receiving)?;
-        let (model, vocabulary) = (self.model.clone(), self.limits.vocabulary);
-        let kept = Kept { oldest: self.oldest(), end: self.tokens.len() };
-        let kv = self.state.kv();
-        let length = kept.bytes(model.spec(), kv) as usize + (HEADER + 4 * kept.end + 4 * vocabulary + CHECKSUM);
-        let mut out = reserved(length)?;
-        out.extend_from_slice(&MAGIC);
-        out.extend([VERSION, kv_id(kv)].iter().flat_map(|number| number.to_le_bytes()));
-        let numbers = [fingerprint, vocabulary as u64, kept.end as u64, kept.oldest as u64];
-        out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-        out.extend(self.tokens.iter().flat_map(|token| token.to_le_bytes()));
-        out.extend(self.state.logits(0).iter().flat_map(|logit| logit.to_le_bytes()));
-        self.state.save(model.spec(), self.level, kept, &mut out);
-        out.extend_from_slice(&checksum(0, &out).to_le_bytes());
-        Ok(out)
+        self.sequence.snapshot(self.tokens().len(), self.runner.logits(0))
     }
 
     /// Makes the session what [`Session::save`] was called on, and returns how many tokens that are. Where the bytes are
     /// refused it stays as it was; otherwise a staged prompt is dropped.
     pub fn load(&mut self, bytes: &[u8]) -> Result<usize, SnapshotError> {
-        let snapshot = Snapshot::parse(bytes, self)?;
-        let Snapshot { kept, tokens, logits, keys_and_values } = snapshot;
-        let model = self.model.clone();
-        self.state.load(model.spec(), self.level, kept, keys_and_values);
-        self.state.set_logits(logits.iter().map(|bytes| f32::from_le_bytes(*bytes)));
-        self.tokens.clear();
-        self.tokens.extend(tokens.iter().map(|bytes| u32::from_le_bytes(*bytes)));
-        (self.written, self.floor, self.staged) = (kept.end, kept.oldest, None);
-        Ok(kept.end)
+        let snapshot = Snapshot::parse(bytes, &self.sequence)?;
+        let expected = self.runner.limits().vocabulary;
+        if snapshot.logits.len() != expected {
+            return Err(SnapshotError::Logits { found: snapshot.logits.len() as u64, expected });
+        }
+        self.runner.state.set_logits(snapshot.logits.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        self.staged = None;
+        Ok(self.sequence.set(&snapshot))
     }
 }
 
-/// A snapshot that fits a session.
+impl Sequence {
+    /// The first `len` tokens (or all that there are), with keys and values, as bytes. Any sequence of the same model and KV
+    /// type whose context has room for the tokens can [load](Self::load) them. It takes exclusive access to read, since the
+    /// cache belongs to the threads of a pass.
+    ///
+    /// An error where less than [`Sequence::oldest`] are asked for, the model is still being received, or memory is short.
+    pub fn save(&mut self, len: usize) -> Result<Vec<u8>, Error> {
+        self.snapshot(len.min(self.tokens.len()), &[])
+    }
+
+    /// Makes the sequence what [`Sequence::save`] or [`Session::save`] was called on, and returns how many tokens that are.
+    /// Where the bytes are refused it stays as it was.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<usize, SnapshotError> {
+        Ok(self.set(&Snapshot::parse(bytes, self)?))
+    }
+
+    fn snapshot(&mut self, len: usize, logits: &[f32]) -> Result<Vec<u8>, Error> {
+        let (model, level, oldest) = (self.model().clone(), self.level(), self.oldest());
+        if len < oldest {
+            return Err(Error::Forgotten { len, oldest });
+        }
+        let gguf = model.gguf();
+        let receiving = Error::Receiving { arrived: gguf.arrived(), size: gguf.size() };
+        let fingerprint = gguf.fingerprint().ok_or(receiving)?;
+        let (kept, kv) = (Kept { oldest, end: len }, self.cache.kind());
+        let length = kept.bytes(model.spec(), kv) as usize + (HEADER + 4 * len + size_of_val(logits) + CHECKSUM);
+        let mut out = reserved(length)?;
+        out.extend_from_slice(&MAGIC);
+        out.extend([VERSION, kv_id(kv)].iter().flat_map(|number| number.to_le_bytes()));
+        let numbers = [fingerprint, logits.len() as u64, len as u64, oldest as u64];
+        out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        out.extend(self.tokens[..len].iter().flat_map(|token| token.to_le_bytes()));
+        out.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));
+        self.cache.save(model.spec(), level, kept, &mut out);
+        out.extend_from_slice(&checksum(0, &out).to_le_bytes());
+        Ok(out)
+    }
+
+    fn set(&mut self, snapshot: &Snapshot<'_>) -> usize {
+        let (model, level) = (self.model().clone(), self.level());
+        self.cache.load(model.spec(), level, snapshot.kept, snapshot.keys_and_values);
+        self.set_loaded(snapshot.tokens.iter().map(|bytes| u32::from_le_bytes(*bytes)), snapshot.kept.oldest);
+        snapshot.kept.end
+    }
+}
+
+/// A snapshot that fits a sequence.
 struct Snapshot<'a> {
     kept: Kept,
     tokens: &'a [[u8; 4]],
@@ -163,17 +192,17 @@ struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    fn parse(bytes: &'a [u8], session: &Session) -> Result<Self, SnapshotError> {
-        let kept = kept(bytes, session)?;
+    fn parse(bytes: &'a [u8], sequence: &Sequence) -> Result<Self, SnapshotError> {
+        let (kept, logits) = header(bytes, sequence)?;
         let (content, found) = bytes.split_at(bytes.len() - CHECKSUM);
         let (found, expected) = (number(found, 0), checksum(0, content));
         if found != expected {
             return Err(SnapshotError::Damaged { found, expected });
         }
         let (tokens, rest) = content[HEADER..].split_at(4 * kept.end);
-        let (logits, keys_and_values) = rest.split_at(4 * session.limits.vocabulary);
+        let (logits, keys_and_values) = rest.split_at(4 * logits);
         let (tokens, logits) = (tokens.as_chunks().0, logits.as_chunks().0);
-        let vocabulary = session.limits.vocabulary;
+        let vocabulary = sequence.limits().vocabulary;
         match tokens.iter().map(|bytes| u32::from_le_bytes(*bytes)).find(|token| *token as usize >= vocabulary) {
             Some(token) => Err(SnapshotError::Token { token, vocabulary }),
             None => Ok(Self { kept, tokens, logits, keys_and_values }),
@@ -181,9 +210,9 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// What the header says, where it fits the session and as many bytes follow as it says.
-fn kept(bytes: &[u8], session: &Session) -> Result<Kept, SnapshotError> {
-    let (spec, kv) = (session.model.spec(), session.state.kv());
+/// What the header says, and how many logits there are, where it fits the sequence and as many bytes follow as it says.
+fn header(bytes: &[u8], sequence: &Sequence) -> Result<(Kept, usize), SnapshotError> {
+    let (spec, kv) = (sequence.model().spec(), sequence.cache.kind());
     let start = &bytes[..bytes.len().min(MAGIC.len())];
     if !MAGIC.starts_with(start) || start.is_empty() {
         return Err(SnapshotError::NotSnapshot { found: start.into() });
@@ -193,8 +222,8 @@ fn kept(bytes: &[u8], session: &Session) -> Result<Kept, SnapshotError> {
         return Err(SnapshotError::Length { found: found_bytes, expected: (HEADER + CHECKSUM) as u64 });
     }
     let [version, found_kv] = [8, 12].map(|at| number(bytes, at) as u32);
-    let [model, vocabulary, tokens, oldest] = [16, 24, 32, 40].map(|at| number(bytes, at));
-    let (gguf, limits) = (session.model.gguf(), session.limits);
+    let [model, logits, tokens, oldest] = [16, 24, 32, 40].map(|at| number(bytes, at));
+    let (gguf, limits) = (sequence.model().gguf(), sequence.limits());
     let receiving = SnapshotError::Receiving { arrived: gguf.arrived(), size: gguf.size() };
     let fingerprint = gguf.fingerprint().ok_or(receiving)?;
     if version != VERSION {
@@ -203,8 +232,8 @@ fn kept(bytes: &[u8], session: &Session) -> Result<Kept, SnapshotError> {
     if model != fingerprint {
         return Err(SnapshotError::Model { found: model, expected: fingerprint });
     }
-    if vocabulary != limits.vocabulary as u64 {
-        return Err(SnapshotError::Vocabulary { found: vocabulary, expected: limits.vocabulary });
+    if logits != 0 && logits != limits.vocabulary as u64 {
+        return Err(SnapshotError::Logits { found: logits, expected: limits.vocabulary });
     }
     if found_kv != kv_id(kv) {
         return Err(SnapshotError::Kv { found: found_kv, expected: kv });
@@ -216,11 +245,11 @@ fn kept(bytes: &[u8], session: &Session) -> Result<Kept, SnapshotError> {
         return Err(SnapshotError::Oldest { oldest, tokens });
     }
     let kept = Kept { oldest: oldest as usize, end: tokens as usize };
-    let expected = kept.bytes(spec, kv) + (HEADER + CHECKSUM) as u64 + 4 * (tokens + vocabulary);
+    let expected = kept.bytes(spec, kv) + (HEADER + CHECKSUM) as u64 + 4 * (tokens + logits);
     if found_bytes != expected {
         return Err(SnapshotError::Length { found: found_bytes, expected });
     }
-    Ok(kept)
+    Ok((kept, logits as usize))
 }
 
 /// The eight bytes at an offset.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::{Error, Session, reserved};
 use crate::model::{Model, Stage};
-use crate::transformer::{self, Cpu};
+use crate::transformer::{self, Cpu, Piece};
 
 /// What [`Session::advance`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Session {
         self.check(tokens)?;
         let mut kept = reserved(tokens.len())?;
         kept.extend_from_slice(tokens);
-        let floats = tokens.len().saturating_mul(self.model.spec().embedding);
+        let floats = tokens.len().saturating_mul(self.model().spec().embedding);
         let mut residual = reserved(floats)?;
         residual.resize(floats, 0.0);
         self.staged = Some(StagedPrompt { tokens: kept, residual, next: Stage::Embedding });
@@ -53,18 +53,18 @@ impl Session {
     pub fn advance(&mut self) -> Result<Progress, Error> {
         let mut staged = self.staged.take().ok_or(Error::NoStagedPrompt)?;
         let stage = staged.next;
-        if !self.model.has_arrived(stage) {
+        if !self.model().has_arrived(stage) {
             self.staged = Some(staged);
             return Ok(Progress::Waiting(stage));
         }
         self.run_stage(stage, &mut staged);
-        match stage.next(self.model.spec().layers.len()) {
+        match stage.next(self.model().spec().layers.len()) {
             Some(next) => {
                 self.staged = Some(StagedPrompt { next, ..staged });
                 Ok(Progress::Ran(stage))
             }
             None => {
-                self.tokens.extend_from_slice(&staged.tokens);
+                self.sequence.tokens.extend_from_slice(&staged.tokens);
                 Ok(Progress::Done)
             }
         }
@@ -73,22 +73,24 @@ impl Session {
     /// Drops the staged prompt, if there is one, and returns how many tokens are left in the KV cache. As with
     /// [`Session::rewind`] that may be none, where the prompt has written over what windows still see.
     pub fn cancel_staged(&mut self) -> usize {
-        self.rewind(self.tokens.len())
+        self.rewind(self.tokens().len())
     }
 
     fn run_stage(&mut self, stage: Stage, staged: &mut StagedPrompt) {
-        let (width, batch, start) = (self.model.spec().embedding, self.limits.batch, self.tokens.len());
+        let (width, batch, start) = (self.model().spec().embedding, self.runner.batch(), self.tokens().len());
         let StagedPrompt { tokens, residual, .. } = staged;
         if let Stage::Layer(_) = stage {
-            self.written = self.written.max(start + tokens.len());
+            self.sequence.begin(tokens.len());
         }
         // Logits are those behind the last token alone.
         let first = if stage == Stage::Output { tokens.len() - 1 } else { 0 };
         let batches = tokens[first..].chunks(batch).zip(residual[first * width..].chunks_mut(batch * width));
         for (index, (tokens, rows)) in batches.enumerate() {
-            self.state.residual()[..rows.len()].copy_from_slice(rows);
-            self.run(tokens, start + first + index * batch, &|backend, model| run(stage, backend, model));
-            rows.copy_from_slice(&self.state.residual()[..rows.len()]);
+            self.runner.state.residual()[..rows.len()].copy_from_slice(rows);
+            let position = start + first + index * batch;
+            let piece = Piece { tokens, position, cache: &self.sequence.cache, wanted: 1 };
+            self.runner.run(&[piece], &|backend, model| run(stage, backend, model));
+            rows.copy_from_slice(&self.runner.state.residual()[..rows.len()]);
         }
     }
 }
@@ -99,6 +101,6 @@ fn run(stage: Stage, backend: &Cpu<'_>, model: &Model) {
     match stage {
         Stage::Embedding => transformer::embed(backend, spec, weights),
         Stage::Layer(index) => transformer::layer(backend, spec, weights, index),
-        Stage::Output => transformer::logits(backend, spec, weights, 0..1),
+        Stage::Output => transformer::logits(backend, spec, weights),
     }
 }

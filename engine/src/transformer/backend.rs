@@ -1,7 +1,5 @@
 //! The seam between the forward pass and what computes it.
 
-use core::ops::Range;
-
 use crate::quant::Activation;
 use crate::spec::{Attention, Gate, Rope};
 use crate::weights::{Linear, Matrix};
@@ -65,11 +63,14 @@ pub struct Addition<'a> {
 
 /// The operations of a forward pass. Each may start when the one before it is complete; none returns data.
 ///
-/// The backend holds the batch (its tokens and their positions), the residual stream, the KV cache, the [`Activations`],
-/// and one operand: the vectors that the next products take, in the forms that their matrices need.
+/// The backend holds the batch (its tokens, their positions and KV caches), the residual stream, the [`Activations`], and
+/// one operand: the vectors that the next products take, in the forms that their matrices need.
 pub trait Backend {
     /// Number of tokens in the batch.
     fn tokens(&self) -> usize;
+
+    /// Number of tokens in the batch whose logits are wanted.
+    fn wanted(&self) -> usize;
 
     /// Residual = `scale` × the tokens' rows of `table`.
     fn embed(&self, table: &Matrix, scale: f32);
@@ -80,19 +81,21 @@ pub trait Backend {
     /// Residual += the addition, for all tokens.
     fn add(&self, addition: Addition<'_>, epsilon: f32);
 
-    /// Does the addition to the residual stream of `tokens`, and sets operand = rms_norm(residual) × `weight` for them
-    /// (`tokens.start` becomes row 0 of the operand).
-    fn norm(&self, tokens: Range<usize>, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms);
+    /// Does the addition to the residual stream, and sets operand = rms_norm(residual) × `weight`, for all tokens.
+    fn norm(&self, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms);
+
+    /// Sets operand = rms_norm(residual) × `weight` for the tokens whose logits are wanted, a row for each in their order.
+    fn norm_wanted(&self, weight: &[f32], epsilon: f32, forms: Forms);
 
     /// For each product: activations = linear × operand, for the operand's first `count` rows. `next` are the matrices of the
     /// call after this one, which may be fetched ahead.
     fn matmul(&self, count: usize, products: &[(&Linear, Activations)], next: &[&Linear]);
 
     /// Norms (where `norms` gives the queries' and the keys' weights) and rotates queries and keys, and writes keys and
-    /// values into `layer`'s KV cache at the tokens' positions.
+    /// values into `layer`'s part of the KV caches at the tokens' positions.
     fn rotate_and_cache(&self, layer: usize, attention: &Attention, norms: Option<[&[f32]; 2]>, epsilon: f32);
 
-    /// Operand = attention of the queries over `layer`'s KV cache: what each head returns, one after the other.
+    /// Operand = attention of the queries over `layer`'s part of the KV caches: what each head returns, one after the other.
     fn attend(&self, layer: usize, attention: &Attention, forms: Forms);
 
     /// Operand = activation(Gate) × Up, `length` long, for all tokens.

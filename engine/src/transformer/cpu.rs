@@ -3,7 +3,8 @@
 use core::ops::Range;
 
 use super::backend::{Activations, Addition, Backend, Forms};
-use super::kv_cache::{Chunks, KvCache, LayerKv, Q8Layer};
+use super::batch::{Batch, Placed};
+use super::kv_cache::{Chunks, KvType, LayerKv, Plain, Q8};
 use super::state::{SPLIT_TOKENS, State};
 use crate::bytes::{Claim, Cut, Shared, Team};
 use crate::kernels::attention::{self, Attend, CHUNK, ChunkMut, MAX_LENGTH, Merge, Out, PartialSums};
@@ -24,30 +25,33 @@ const BATCH_ROWS: usize = 32;
 /// Logits in a chunk of elementwise work.
 const LOGITS_CHUNK: usize = 4096;
 
-/// One thread of a pass over a batch of one sequence's consecutive tokens.
+/// One thread of a pass over a batch.
 pub struct Cpu<'a> {
     /// The threads.
     pub team: &'a Team<'a>,
     /// The instruction set.
     pub level: Level,
-    /// KV cache and scratch.
+    /// Scratch.
     pub state: &'a State,
     /// Shapes of rotary embeddings by index.
     pub ropes: &'a [Rope],
-    /// The batch.
-    pub tokens: &'a [u32],
-    /// Position of the batch's first token.
-    pub position: usize,
+    /// The batch, whose KV caches are of one type.
+    pub batch: &'a Batch<'a>,
 }
 
 impl Backend for Cpu<'_> {
     fn tokens(&self) -> usize {
-        self.tokens.len()
+        self.batch.tokens()
+    }
+
+    fn wanted(&self) -> usize {
+        self.batch.wanted()
     }
 
     fn embed(&self, table: &Matrix, scale: f32) {
-        self.team.each(self.tokens.len(), |claim| {
-            let token = self.tokens[claim.index()] as usize;
+        self.team.each(self.tokens(), |claim| {
+            let Placed { piece, rows } = self.batch.piece_of(claim.index());
+            let token = piece.tokens[claim.index() - rows.start] as usize;
             let mut residual = self.state.residual.write(claim, self.row_cut(table.columns));
             let row = residual.row(0);
             dequantize_row(table.kind, table.rows(token..token + 1), row);
@@ -57,9 +61,9 @@ impl Backend for Cpu<'_> {
 
     fn angles(&self, ropes: &[Rope]) {
         let width = ropes.iter().map(Rope::dimensions).sum();
-        let chunks = if width == 0 { 0 } else { self.tokens.len() };
+        let chunks = if width == 0 { 0 } else { self.tokens() };
         self.team.each(chunks, |claim| {
-            let position = (self.position + claim.index()) as f64;
+            let position = self.batch.piece_of(claim.index()).position(claim.index()) as f64;
             let mut angles = self.state.angles.write(claim, self.row_cut(width));
             let mut rest = angles.row(0);
             for rope in ropes {
@@ -76,29 +80,32 @@ impl Backend for Cpu<'_> {
 
     fn add(&self, addition: Addition<'_>, epsilon: f32) {
         let width = self.state.residual.len() / self.state.limits.batch;
-        self.team.each(self.tokens.len(), |claim| {
+        self.team.each(self.tokens(), |claim| {
             let mut residual = self.state.residual.write(claim, self.row_cut(width));
             let output = &self.state.activations(Activations::Output).read(claim)[claim.index() * width..][..width];
             self.level.run(Add { addition, epsilon, output, residual: residual.row(0) });
         });
     }
 
-    fn norm(&self, tokens: Range<usize>, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms) {
+    fn norm(&self, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms) {
         let width = weight.len();
-        let cut = Cut {
-            start: tokens.start * width,
-            end: tokens.end * width,
-            ..Cut::pieces(self.state.residual.len(), width)
-        };
-        self.team.each(tokens.len(), |claim| {
-            let mut residual = self.state.residual.write(claim, cut);
+        self.team.each(self.tokens(), |claim| {
+            let mut residual = self.state.residual.write(claim, self.row_cut(width));
             let residual = residual.row(0);
             if let Some(addition) = addition {
-                let row = tokens.start + claim.index();
-                let output = &self.state.activations(Activations::Output).read(claim)[row * width..][..width];
+                let output = &self.state.activations(Activations::Output).read(claim)[claim.index() * width..][..width];
                 self.level.run(Add { addition, epsilon, output, residual });
             }
-            self.set_operand(claim, tokens.len(), width, forms, Norm { residual, weight, epsilon });
+            self.set_operand(claim, self.tokens(), width, forms, Norm { residual, weight, epsilon });
+        });
+    }
+
+    fn norm_wanted(&self, weight: &[f32], epsilon: f32, forms: Forms) {
+        let width = weight.len();
+        self.team.each(self.wanted(), |claim| {
+            let row = self.batch.wanted_row(claim.index());
+            let residual = &self.state.residual.read(claim)[row * width..][..width];
+            self.set_operand(claim, self.wanted(), width, forms, Norm { residual, weight, epsilon });
         });
     }
 
@@ -124,28 +131,26 @@ impl Backend for Cpu<'_> {
 
     fn rotate_and_cache(&self, layer: usize, attention: &Attention, norms: Option<[&[f32]; 2]>, epsilon: f32) {
         let turning = Turning { cpu: self, attention, norms, epsilon };
-        match &self.state.cache {
-            KvCache::F16(layers) => turning.rotate_and_cache(&layers[layer]),
-            KvCache::F32(layers) => turning.rotate_and_cache(&layers[layer]),
-            KvCache::Q8 { layers, queries } => turning.rotate_and_cache(&Q8Layer { layer: &layers[layer], queries }),
+        match self.kv() {
+            KvType::F16 => turning.rotate_and_cache::<Plain<u16>>(layer),
+            KvType::F32 => turning.rotate_and_cache::<Plain<f32>>(layer),
+            KvType::Q8_0 => turning.rotate_and_cache::<Q8>(layer),
         }
     }
 
     fn attend(&self, layer: usize, attention: &Attention, forms: Forms) {
-        match &self.state.cache {
-            KvCache::F16(layers) => self.attend_over(&layers[layer], attention, forms),
-            KvCache::F32(layers) => self.attend_over(&layers[layer], attention, forms),
-            KvCache::Q8 { layers, queries } => {
-                self.attend_over(&Q8Layer { layer: &layers[layer], queries }, attention, forms);
-            }
+        match self.kv() {
+            KvType::F16 => self.attend_over::<Plain<u16>>(layer, attention, forms),
+            KvType::F32 => self.attend_over::<Plain<f32>>(layer, attention, forms),
+            KvType::Q8_0 => self.attend_over::<Q8>(layer, attention, forms),
         }
     }
 
     fn gate(&self, activation: Gate, length: usize, forms: Forms) {
-        self.team.each(self.tokens.len(), |claim| {
+        self.team.each(self.tokens(), |claim| {
             let row = |which| &self.state.activations(which).read(claim)[claim.index() * length..][..length];
             let gated = Gated { activation, gate: row(Activations::Gate), up: row(Activations::Up) };
-            self.set_operand(claim, self.tokens.len(), length, forms, gated);
+            self.set_operand(claim, self.tokens(), length, forms, gated);
         });
     }
 
@@ -162,9 +167,14 @@ impl Backend for Cpu<'_> {
 }
 
 impl Cpu<'_> {
+    /// The type of the batch's KV caches.
+    fn kv(&self) -> KvType {
+        self.batch.piece_of(0).piece.cache.kind()
+    }
+
     /// One row of a buffer for each token of the batch.
     fn row_cut(&self, width: usize) -> Cut {
-        Cut::pieces(self.tokens.len() * width, width)
+        Cut::pieces(self.tokens() * width, width)
     }
 
     /// Writes the claimed row of the operand, of `rows` rows, in each of the forms.
@@ -239,34 +249,45 @@ impl Cpu<'_> {
         }
     }
 
-    fn attend_over(&self, cache: &impl LayerKv, attention: &Attention, forms: Forms) {
-        let count = self.tokens.len();
-        let first = attention::seen(attention, self.position).start;
-        let spans = attention::spans(first..self.position + count);
-        // Few tokens share out their spans among threads; many have work enough without.
-        if spans.len() > 1 && count <= SPLIT_TOKENS {
-            self.attend_spans(cache, attention, spans, forms);
-        } else {
-            self.attend_blocks(cache, attention, forms);
+    fn attend_over<L: LayerKv>(&self, layer: usize, attention: &Attention, forms: Forms) {
+        // Few tokens of one sequence share out their spans among threads; otherwise there is work enough without.
+        if let Some(piece) = self.batch.single().filter(|piece| piece.tokens.len() <= SPLIT_TOKENS) {
+            let first = attention::seen(attention, piece.position).start;
+            let spans = attention::spans(first..piece.position + piece.tokens.len());
+            if spans.len() > 1 {
+                return self.attend_spans(L::of(piece.cache, layer), piece.position, attention, spans, forms);
+            }
         }
+        self.attend_blocks::<L>(layer, attention, forms);
     }
 
     /// A chunk of work for each block of tokens and KV head.
-    fn attend_blocks(&self, cache: &impl LayerKv, attention: &Attention, forms: Forms) {
+    fn attend_blocks<L: LayerKv>(&self, layer: usize, attention: &Attention, forms: Forms) {
         let Attention { heads, kv_heads, value_length, .. } = *attention;
-        let (count, length) = (self.tokens.len(), heads * value_length);
-        let block = attention::tokens_per_block(attention);
+        let (count, length) = (self.tokens(), heads * value_length);
+        // Tokens of different sequences share nothing.
+        let alone = |placed: Placed<'_>| placed.rows.len() <= SPLIT_TOKENS;
+        let block = if self.batch.pieces().all(alone) { 1 } else { attention::tokens_per_block(attention) };
         let cut = Cut { block, ..Cut::columns(count, length, length / kv_heads) };
         self.team.each(count.div_ceil(block) * kv_heads, |claim| {
             let (first, kv_head) = (claim.index() / kv_heads * block, claim.index() % kv_heads);
-            self.level.run(Attend {
-                attention,
-                kv_head,
-                head: cache.head(claim, attention, kv_head, self.state.activations(Activations::Query)),
-                tokens: first..(first + block).min(count),
-                position: self.position,
-                out: Out::Heads(self.state.heads.write(claim, cut)),
-            });
+            let end = (first + block).min(count);
+            let mut out = self.state.heads.write(claim, cut);
+            for placed in self.batch.pieces() {
+                let (from, to) = (placed.rows.start.max(first), placed.rows.end.min(end));
+                if from >= to {
+                    continue;
+                }
+                let cache = L::of(placed.piece.cache, layer);
+                self.level.run(Attend {
+                    attention,
+                    kv_head,
+                    head: cache.head(claim, attention, kv_head, self.state.queries()),
+                    tokens: from..to,
+                    position: placed.position(from),
+                    out: Out::Heads(out.rows_of(from - first..to - first)),
+                });
+            }
         });
         self.team.each(count, |claim| {
             let row = &self.state.heads.read(claim)[claim.index() * length..][..length];
@@ -274,10 +295,18 @@ impl Cpu<'_> {
         });
     }
 
-    /// A chunk of work for each span and KV head; the spans are put together when the operand is made.
-    fn attend_spans(&self, cache: &impl LayerKv, attention: &Attention, spans: Range<usize>, forms: Forms) {
+    /// A chunk of work for each span and KV head of a single piece from `position` on; the spans are put together when the
+    /// operand is made.
+    fn attend_spans<L: LayerKv>(
+        &self,
+        cache: &L,
+        position: usize,
+        attention: &Attention,
+        spans: Range<usize>,
+        forms: Forms,
+    ) {
         let Attention { heads, kv_heads, value_length, .. } = *attention;
-        let (tokens, length) = (self.tokens.len(), heads * value_length);
+        let (tokens, length) = (self.tokens(), heads * value_length);
         let part = PartialSums::len(tokens * heads / kv_heads, value_length);
         let cut = Cut::pieces(kv_heads * spans.len() * part, part);
         self.team.each(kv_heads * spans.len(), |claim| {
@@ -286,16 +315,15 @@ impl Cpu<'_> {
             self.level.run(Attend {
                 attention,
                 kv_head,
-                head: cache.head(claim, attention, kv_head, self.state.activations(Activations::Query)),
+                head: cache.head(claim, attention, kv_head, self.state.queries()),
                 tokens: 0..tokens,
-                position: self.position,
+                position,
                 out: Out::Span(span, PartialSums { numbers: numbers.row(0), value_length }),
             });
         });
         self.team.each(tokens, |claim| {
             let (token, partial) = (claim.index(), self.state.partial.read(claim));
-            let (position, spans) = (self.position + token, spans.clone());
-            let merge = Merge { attention, token, position, tokens, spans, partial };
+            let merge = Merge { attention, token, position: position + token, tokens, spans: spans.clone(), partial };
             self.set_operand(claim, tokens, length, forms, merge);
         });
     }
@@ -335,24 +363,36 @@ struct Turning<'a> {
 }
 
 impl Turning<'_> {
-    /// Chunks of work are each token's queries, and then the chunks of the cache that the batch writes.
-    fn rotate_and_cache(&self, cache: &impl LayerKv) {
-        let count = self.cpu.tokens.len();
-        let capacity = cache.capacity(self.attention);
-        let written = self.cpu.position / CHUNK..(self.cpu.position + count).div_ceil(CHUNK);
-        let chunks = Chunks::new(self.attention, capacity, &written, count);
-        self.cpu.team.each(count + chunks.len(), |claim| {
+    /// Chunks of work are each token's queries, and then the chunks of the caches that the batch writes.
+    fn rotate_and_cache<L: LayerKv>(&self, layer: usize) {
+        let count = self.cpu.tokens();
+        let written = |first: usize, placed: &Placed<'_>| {
+            let cache = L::of(placed.piece.cache, layer);
+            let Range { start, end } = placed.positions();
+            Chunks::new(self.attention, cache.capacity(self.attention), start / CHUNK..end.div_ceil(CHUNK), first)
+        };
+        let total = self.cpu.batch.pieces().fold(count, |first, placed| first + written(first, &placed).len());
+        self.cpu.team.each(total, |claim| {
             if claim.index() < count {
-                return self.turn_queries(claim, cache);
+                return self.turn_queries::<L>(claim);
             }
-            let (kv_head, slot) = chunks.claimed(claim);
-            if let Some(chunk) = written.clone().find(|chunk| chunk % capacity == slot) {
-                let (keys, values) =
-                    (self.activations(claim, Activations::Key), self.activations(claim, Activations::Value));
-                let chunk_mut = cache.chunk(claim, &chunks);
-                self.cpu.level.run(FillChunk { turning: self, claim, kv_head, chunk, keys, values, to: chunk_mut });
+            let mut first = count;
+            for placed in self.cpu.batch.pieces() {
+                let chunks = written(first, &placed);
+                first += chunks.len();
+                if claim.index() < first {
+                    return self.fill_chunk(claim, L::of(placed.piece.cache, layer), &placed, &chunks);
+                }
             }
         });
+    }
+
+    /// The claimed chunk of a piece's cache.
+    fn fill_chunk<L: LayerKv>(&self, claim: &Claim, cache: &L, placed: &Placed<'_>, chunks: &Chunks<'_>) {
+        let (kv_head, Some(chunk)) = chunks.claimed(claim) else { return };
+        let (keys, values) = (self.activations(claim, Activations::Key), self.activations(claim, Activations::Value));
+        let to = cache.chunk(claim, chunks);
+        self.cpu.level.run(FillChunk { turning: self, claim, placed, kv_head, chunk, keys, values, to });
     }
 
     fn activations<'c>(&'c self, claim: &'c Claim, which: Activations) -> &'c [f32] {
@@ -360,7 +400,7 @@ impl Turning<'_> {
     }
 
     /// The claimed token's queries.
-    fn turn_queries(&self, claim: &Claim, cache: &impl LayerKv) {
+    fn turn_queries<L: LayerKv>(&self, claim: &Claim) {
         let Attention { heads, key_length, .. } = *self.attention;
         let mut queries =
             self.cpu.state.activations(Activations::Query).write(claim, self.cpu.row_cut(heads * key_length));
@@ -371,7 +411,8 @@ impl Turning<'_> {
             epsilon: self.epsilon,
             angles: self.angles(claim, claim.index()),
         });
-        cache.keep_queries(self.cpu.level, claim, self.cpu.tokens.len(), self.attention, queries.row(0));
+        let (to, tokens) = (self.cpu.state.queries(), self.cpu.tokens());
+        L::keep_queries(to, self.cpu.level, claim, tokens, self.attention, queries.row(0));
     }
 
     /// A token's angles of the layer's rotary embedding, and its layout.
@@ -390,6 +431,7 @@ impl Turning<'_> {
 struct FillChunk<'a, C> {
     turning: &'a Turning<'a>,
     claim: &'a Claim,
+    placed: &'a Placed<'a>,
     kv_head: usize,
     chunk: usize,
     keys: &'a [f32],
@@ -402,14 +444,15 @@ impl<C: ChunkMut> Kernel for FillChunk<'_, C> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let Turning { cpu, attention, norms, epsilon } = *self.turning;
+        let Turning { attention, norms, epsilon, .. } = *self.turning;
         let Attention { kv_heads, key_length, value_length, .. } = *attention;
-        let start = cpu.position.max(self.chunk * CHUNK);
-        let end = (cpu.position + cpu.tokens.len()).min((self.chunk + 1) * CHUNK);
+        let positions = self.placed.positions();
+        let start = positions.start.max(self.chunk * CHUNK);
+        let end = positions.end.min((self.chunk + 1) * CHUNK);
         let mut turned = [0.0; MAX_LENGTH];
         let key = &mut turned[..key_length];
         for position in start..end {
-            let token = position - cpu.position;
+            let token = self.placed.rows.start + (position - positions.start);
             let head = token * kv_heads + self.kv_head;
             key.copy_from_slice(&self.keys[head * key_length..][..key_length]);
             let angles = self.turning.angles(self.claim, token);

@@ -9,7 +9,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::kv_cache::{self, KvCache, KvType, Plain, Q8};
+use super::kv_cache::{self, KvCache, KvType, Layers, Plain, Q8};
 use crate::bytes::{Element, Shared};
 use crate::kernels::attention::{BLOCK, CHUNK, KvElement, Slots};
 use crate::simd::{Kernel, Level, Simd};
@@ -41,15 +41,20 @@ impl Kept {
     }
 }
 
-/// Appends the keys and values to `out`.
-pub(super) fn save(cache: &mut KvCache, spec: &Spec, level: Level, kept: Kept, out: &mut Vec<u8>) {
-    visit(cache, spec, level, kept, &mut Save { out });
-}
+impl KvCache {
+    /// Appends keys and values, as a pass at `level` left them, to `out`: [`Kept::bytes`] bytes.
+    pub fn save(&mut self, spec: &Spec, level: Level, kept: Kept, out: &mut Vec<u8>) {
+        visit(self, spec, level, kept, &mut Save { out });
+    }
 
-/// Sets the keys and values to `bytes`, which must be [`Kept::bytes`] many. Of a ring that has not room for all of them, the
-/// last stay.
-pub(super) fn load(cache: &mut KvCache, spec: &Spec, level: Level, kept: Kept, bytes: &[u8]) {
-    visit(cache, spec, level, kept, &mut Load { bytes });
+    /// Sets keys and values to what [`KvCache::save`] wrote, at any level; `end` of `kept` is within this cache's context. Of
+    /// a ring that has not room for all of them, the last stay.
+    ///
+    /// # Panics
+    /// Where `bytes` are fewer than [`Kept::bytes`].
+    pub fn load(&mut self, spec: &Spec, level: Level, kept: Kept, bytes: &[u8]) {
+        visit(self, spec, level, kept, &mut Load { bytes });
+    }
 }
 
 /// A number of the cache.
@@ -107,10 +112,10 @@ impl Visit for Load<'_> {
 
 fn visit(cache: &mut KvCache, spec: &Spec, level: Level, kept: Kept, to: &mut impl Visit) {
     let layers = spec.layers.iter().map(|layer| Part { attention: &layer.attention, kept, stripe: 1, flip: 0 });
-    match cache {
-        KvCache::F16(caches) => layers.zip(caches).for_each(|(part, cache)| part.plain(cache, to)),
-        KvCache::F32(caches) => layers.zip(caches).for_each(|(part, cache)| part.plain(cache, to)),
-        KvCache::Q8 { layers: caches, .. } => {
+    match cache.layers() {
+        Layers::F16(caches) => layers.zip(caches).for_each(|(part, cache)| part.plain(cache, to)),
+        Layers::F32(caches) => layers.zip(caches).for_each(|(part, cache)| part.plain(cache, to)),
+        Layers::Q8(caches) => {
             let flip = if level.run(KeysAreUnsigned) { 0x80 } else { 0 };
             layers.zip(caches).for_each(|(part, cache)| part.quantized(cache, flip, to));
         }

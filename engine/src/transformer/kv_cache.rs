@@ -1,9 +1,9 @@
-//! The KV cache: for each layer, the keys and values of all positions that a token may still see.
+//! The KV cache of a sequence: for each layer, the keys and values of all positions that a token may still see.
 //!
 //! Positions are kept in chunks of 64, in slots that are grouped as [`Slots`] says. A layer with a window keeps a ring of
 //! chunks, as many as a batch and the window before it may touch: chunk `c` of the context has slot `c` modulo their
 //! count. So what is still to be seen is never written over, but what was dropped by rewinding may be:
-//! [`oldest`] says how far back a session can go.
+//! [`KvCache::oldest`] says how far back a sequence can go.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -55,11 +55,14 @@ impl core::str::FromStr for KvType {
 /// Elements of a block of [`KvType::Q8_0`].
 pub(super) const BLOCK: usize = 32;
 
-/// Keys and values of each layer.
-pub(super) enum KvCache {
+/// Keys and values of one sequence, layer by layer.
+pub struct KvCache(Layers);
+
+/// One for each layer.
+pub(super) enum Layers {
     F16(Vec<Plain<u16>>),
     F32(Vec<Plain<f32>>),
-    Q8 { layers: Vec<Q8>, queries: Queries },
+    Q8(Vec<Q8>),
 }
 
 /// A layer's keys and values: groups × KV heads × slots, as [`Cached`] describes them.
@@ -76,8 +79,15 @@ pub(super) struct Q8 {
     pub value_scales: Shared<u16>,
 }
 
-/// The queries of a batch, quantized.
-pub(super) struct Queries {
+/// The queries of a batch, in the forms that attention takes: as numbers, and quantized where the cache is.
+#[derive(Clone, Copy)]
+pub(super) struct Queries<'a> {
+    pub f32: &'a Shared<f32>,
+    pub q8: &'a QuantizedBatch,
+}
+
+/// The queries of a batch, quantized; empty where no cache takes them.
+pub(super) struct QuantizedBatch {
     codes: Shared<i8>,
     scales: Shared<f32>,
     sums: Shared<i16>,
@@ -86,6 +96,8 @@ pub(super) struct Queries {
 /// The chunks that an operation writes: one for each of its claims from `first` on, in the order groups × KV heads × slots.
 pub(super) struct Chunks<'a> {
     attention: &'a Attention,
+    /// The chunks of the context.
+    written: Range<usize>,
     /// All slots of the layer.
     capacity: usize,
     /// The groups of slots that are written.
@@ -98,7 +110,7 @@ pub(super) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// Those that make up chunks `written` of the context, and perhaps some more.
-    pub fn new(attention: &'a Attention, capacity: usize, written: &Range<usize>, first: usize) -> Self {
+    pub fn new(attention: &'a Attention, capacity: usize, written: Range<usize>, first: usize) -> Self {
         let group = group_of(capacity);
         let [start, last] = [written.start, written.end - 1].map(|chunk| chunk % capacity);
         let whole = 0..group;
@@ -110,7 +122,7 @@ impl<'a> Chunks<'a> {
             (true, of_first, of_last) => (of_first..of_last + 1, whole),
             (false, ..) => (0..capacity / group, whole),
         };
-        Self { attention, capacity, groups, slots, first }
+        Self { attention, written, capacity, groups, slots, first }
     }
 
     /// How many claims have one.
@@ -118,11 +130,12 @@ impl<'a> Chunks<'a> {
         self.groups.len() * self.attention.kv_heads * self.slots.len()
     }
 
-    /// The KV head and the slot of a claim.
-    pub fn claimed(&self, claim: &Claim) -> (usize, usize) {
+    /// The KV head of a claim, and the chunk of the context that is written to its slot, if any is.
+    pub fn claimed(&self, claim: &Claim) -> (usize, Option<usize>) {
         let (index, kv_heads) = (claim.index() - self.first, self.attention.kv_heads);
         let (row, slot) = (index / self.slots.len(), self.slots.start + index % self.slots.len());
-        (row % kv_heads, (self.groups.start + row / kv_heads) * group_of(self.capacity) + slot)
+        let slot = (self.groups.start + row / kv_heads) * group_of(self.capacity) + slot;
+        (row % kv_heads, self.written.clone().find(|chunk| chunk % self.capacity == slot))
     }
 
     /// The claimed part of a buffer that has so many numbers for each chunk.
@@ -142,7 +155,7 @@ impl<'a> Chunks<'a> {
 }
 
 /// A layer's part of the cache.
-pub(super) trait LayerKv {
+pub(super) trait LayerKv: Sized {
     /// What attention reads.
     type Head<'c>: Head
     where
@@ -152,6 +165,12 @@ pub(super) trait LayerKv {
     where
         Self: 'c;
 
+    /// That of a cache of this type.
+    ///
+    /// # Panics
+    /// Where the cache is of another type: all those of a batch are of one.
+    fn of(cache: &KvCache, layer: usize) -> &Self;
+
     /// Slots for chunks.
     fn capacity(&self, attention: &Attention) -> usize;
 
@@ -159,7 +178,7 @@ pub(super) trait LayerKv {
     fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> Self::Chunk<'c>;
 
     /// Keeps the queries of the claimed token of a batch of `tokens` in the form that attention takes.
-    fn keep_queries(&self, _level: Level, _claim: &Claim, _tokens: usize, _attention: &Attention, _queries: &[f32]) {}
+    fn keep_queries(_to: Queries<'_>, _by: Level, _claim: &Claim, _tokens: usize, _of: &Attention, _from: &[f32]) {}
 
     /// The keys and values of a KV head, with the batch's queries.
     fn head<'c>(
@@ -167,13 +186,35 @@ pub(super) trait LayerKv {
         claim: &'c Claim,
         attention: &Attention,
         kv_head: usize,
-        queries: &'c Shared<f32>,
+        queries: Queries<'c>,
     ) -> Self::Head<'c>;
 }
 
-impl<E: KvElement> LayerKv for Plain<E> {
+/// Numbers of a cache that is not quantized.
+pub(super) trait PlainElement: KvElement {
+    /// The layers of a cache of these.
+    fn layers(cache: &KvCache) -> Option<&[Plain<Self>]>;
+}
+
+impl PlainElement for u16 {
+    fn layers(cache: &KvCache) -> Option<&[Plain<Self>]> {
+        if let Layers::F16(layers) = &cache.0 { Some(layers) } else { None }
+    }
+}
+
+impl PlainElement for f32 {
+    fn layers(cache: &KvCache) -> Option<&[Plain<Self>]> {
+        if let Layers::F32(layers) = &cache.0 { Some(layers) } else { None }
+    }
+}
+
+impl<E: PlainElement> LayerKv for Plain<E> {
     type Head<'c> = Cached<'c, E>;
     type Chunk<'c> = Chunk<'c, E>;
+
+    fn of(cache: &KvCache, layer: usize) -> &Self {
+        &E::layers(cache).expect("caches of a batch are of one type")[layer]
+    }
 
     fn capacity(&self, attention: &Attention) -> usize {
         self.keys.len() / (attention.kv_heads * plain_lens(attention)[0])
@@ -189,11 +230,11 @@ impl<E: KvElement> LayerKv for Plain<E> {
         claim: &'c Claim,
         attention: &Attention,
         kv_head: usize,
-        queries: &'c Shared<f32>,
+        queries: Queries<'c>,
     ) -> Cached<'c, E> {
         let Attention { kv_heads, key_length, value_length, .. } = *attention;
         Cached {
-            queries: queries.read(claim),
+            queries: queries.f32.read(claim),
             key_length,
             value_length,
             slots: Slots { kv_head, kv_heads },
@@ -203,53 +244,52 @@ impl<E: KvElement> LayerKv for Plain<E> {
     }
 }
 
-/// [`Q8`] and the queries.
-pub(super) struct Q8Layer<'a> {
-    pub layer: &'a Q8,
-    pub queries: &'a Queries,
-}
+impl LayerKv for Q8 {
+    type Head<'c> = CachedQ8<'c>;
+    type Chunk<'c> = ChunkQ8<'c>;
 
-impl LayerKv for Q8Layer<'_> {
-    type Head<'c>
-        = CachedQ8<'c>
-    where
-        Self: 'c;
-    type Chunk<'c>
-        = ChunkQ8<'c>
-    where
-        Self: 'c;
+    fn of(cache: &KvCache, layer: usize) -> &Self {
+        let Layers::Q8(layers) = &cache.0 else { panic!("caches of a batch are of one type") };
+        &layers[layer]
+    }
 
     fn capacity(&self, attention: &Attention) -> usize {
-        self.layer.key_codes.len() / (attention.kv_heads * q8_lens(attention)[0])
+        self.key_codes.len() / (attention.kv_heads * q8_lens(attention)[0])
     }
 
     fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> ChunkQ8<'c> {
         let [keys, values] = q8_lens(chunks.attention);
         ChunkQ8 {
-            key_codes: chunks.part(claim, &self.layer.key_codes, keys),
-            key_scales: chunks.part(claim, &self.layer.key_scales, keys / BLOCK),
-            value_codes: chunks.part(claim, &self.layer.value_codes, values),
-            value_scales: chunks.part(claim, &self.layer.value_scales, values / BLOCK),
+            key_codes: chunks.part(claim, &self.key_codes, keys),
+            key_scales: chunks.part(claim, &self.key_scales, keys / BLOCK),
+            value_codes: chunks.part(claim, &self.value_codes, values),
+            value_scales: chunks.part(claim, &self.value_scales, values / BLOCK),
         }
     }
 
-    fn keep_queries(&self, level: Level, claim: &Claim, tokens: usize, attention: &Attention, queries: &[f32]) {
-        let Attention { heads, key_length, .. } = *attention;
+    fn keep_queries(to: Queries<'_>, by: Level, claim: &Claim, tokens: usize, of: &Attention, from: &[f32]) {
+        let Attention { heads, key_length, .. } = *of;
         let length = heads * key_length.next_multiple_of(BLOCK);
         let pieces = |per: usize| Cut::pieces(tokens * length / per, length / per);
-        level.run(QuantizeQueries {
-            queries,
+        by.run(QuantizeQueries {
+            queries: from,
             key_length,
-            codes: self.queries.codes.write(claim, pieces(1)).row(0),
-            scales: self.queries.scales.write(claim, pieces(BLOCK)).row(0),
-            sums: self.queries.sums.write(claim, pieces(BLOCK)).row(0),
+            codes: to.q8.codes.write(claim, pieces(1)).row(0),
+            scales: to.q8.scales.write(claim, pieces(BLOCK)).row(0),
+            sums: to.q8.sums.write(claim, pieces(BLOCK)).row(0),
         });
     }
 
-    fn head<'c>(&'c self, claim: &'c Claim, attention: &Attention, kv_head: usize, _: &'c Shared<f32>) -> CachedQ8<'c> {
+    fn head<'c>(
+        &'c self,
+        claim: &'c Claim,
+        attention: &Attention,
+        kv_head: usize,
+        queries: Queries<'c>,
+    ) -> CachedQ8<'c> {
         let Attention { kv_heads, key_length, value_length, .. } = *attention;
-        let Q8 { key_codes, key_scales, value_codes, value_scales } = self.layer;
-        let Queries { codes, scales, sums } = self.queries;
+        let Q8 { key_codes, key_scales, value_codes, value_scales } = self;
+        let QuantizedBatch { codes, scales, sums } = queries.q8;
         CachedQ8 {
             queries: QuantizedQueries { codes: codes.read(claim), scales: scales.read(claim), sums: sums.read(claim) },
             key_length,
@@ -315,41 +355,72 @@ fn slots(attention: &Attention, limits: Limits) -> usize {
 }
 
 impl KvCache {
+    /// An empty cache, used by `crew` alone. Memory is taken as it is first touched.
     pub fn new(crew: &Crew, spec: &Spec, limits: Limits, kv: KvType) -> Result<Self, OutOfMemory> {
         let attentions = || spec.layers.iter().map(|layer| &layer.attention);
-        Ok(match kv {
-            KvType::F16 => Self::F16(attentions().map(|a| Plain::new(crew, a, limits)).collect::<Result<_, _>>()?),
-            KvType::F32 => Self::F32(attentions().map(|a| Plain::new(crew, a, limits)).collect::<Result<_, _>>()?),
-            KvType::Q8_0 => Self::Q8 {
-                layers: attentions().map(|a| Q8::new(crew, a, limits)).collect::<Result<_, _>>()?,
-                queries: Queries::new(crew, limits.batch * quantized_queries(spec))?,
-            },
-        })
+        Ok(Self(match kv {
+            KvType::F16 => Layers::F16(attentions().map(|a| Plain::new(crew, a, limits)).collect::<Result<_, _>>()?),
+            KvType::F32 => Layers::F32(attentions().map(|a| Plain::new(crew, a, limits)).collect::<Result<_, _>>()?),
+            KvType::Q8_0 => Layers::Q8(attentions().map(|a| Q8::new(crew, a, limits)).collect::<Result<_, _>>()?),
+        }))
     }
 
     /// How the numbers are stored.
     pub fn kind(&self) -> KvType {
-        match self {
-            Self::F16(_) => KvType::F16,
-            Self::F32(_) => KvType::F32,
-            Self::Q8 { .. } => KvType::Q8_0,
+        match &self.0 {
+            Layers::F16(_) => KvType::F16,
+            Layers::F32(_) => KvType::F32,
+            Layers::Q8(_) => KvType::Q8_0,
         }
     }
 
-    /// Bytes of a cache and of the queries that go with it.
-    pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> [u64; 2] {
+    /// Bytes of a cache.
+    pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> u64 {
         let of_layer = |attention: &Attention| {
             let chunks = (attention.kv_heads * slots(attention, limits)) as u64;
             chunks * CHUNK as u64 * position_bytes(attention, kv)
         };
-        let queries = if kv == KvType::Q8_0 { quantized_queries(spec) } else { 0 };
-        let cache = spec.layers.iter().map(|layer| of_layer(&layer.attention)).sum();
-        [cache, limits.batch as u64 * (queries + queries * 6 / 32) as u64]
+        spec.layers.iter().map(|layer| of_layer(&layer.attention)).sum()
+    }
+
+    /// The first position that a sequence may be rewound to when its cache has held positions up to `end`: what it would
+    /// see of those before is no longer there. 0 where everything is.
+    pub fn oldest(spec: &Spec, limits: Limits, end: usize) -> usize {
+        let of_layer = |attention: &Attention| {
+            let first = end.div_ceil(CHUNK).saturating_sub(slots(attention, limits)) * CHUNK;
+            match attention.window {
+                Some(window) if first > 0 => first + window - 1,
+                _ => 0,
+            }
+        };
+        spec.layers.iter().map(|layer| of_layer(&layer.attention)).max().unwrap_or(0)
+    }
+
+    pub(super) fn layers(&mut self) -> &mut Layers {
+        &mut self.0
+    }
+}
+
+impl QuantizedBatch {
+    /// For the queries of a batch over caches of this type.
+    pub fn new(crew: &Crew, spec: &Spec, limits: Limits, kv: KvType) -> Result<Self, OutOfMemory> {
+        let codes = limits.batch * quantized_queries(spec, kv);
+        let blocks = codes / BLOCK;
+        Ok(Self { codes: crew.buffer(codes)?, scales: crew.buffer(blocks)?, sums: crew.buffer(blocks)? })
+    }
+
+    /// Bytes of it.
+    pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> u64 {
+        let queries = quantized_queries(spec, kv);
+        limits.batch as u64 * (queries + queries * 6 / 32) as u64
     }
 }
 
 /// The most codes that a token's queries take.
-fn quantized_queries(spec: &Spec) -> usize {
+fn quantized_queries(spec: &Spec, kv: KvType) -> usize {
+    if kv != KvType::Q8_0 {
+        return 0;
+    }
     let of_layer = |a: &Attention| a.heads * a.key_length.next_multiple_of(BLOCK);
     spec.layers.iter().map(|layer| of_layer(&layer.attention)).max().unwrap_or(0)
 }
@@ -373,13 +444,6 @@ impl Q8 {
     }
 }
 
-impl Queries {
-    fn new(crew: &Crew, codes: usize) -> Result<Self, OutOfMemory> {
-        let blocks = codes / BLOCK;
-        Ok(Self { codes: crew.buffer(codes)?, scales: crew.buffer(blocks)?, sums: crew.buffer(blocks)? })
-    }
-}
-
 /// A buffer of so many numbers for each chunk of a layer.
 fn buffer<E: Element>(
     crew: &Crew,
@@ -389,17 +453,4 @@ fn buffer<E: Element>(
 ) -> Result<Shared<E>, OutOfMemory> {
     let chunks = slots(attention, limits).checked_mul(attention.kv_heads);
     crew.buffer(chunks.and_then(|chunks| chunks.checked_mul(len)).ok_or(OutOfMemory(usize::MAX))?)
-}
-
-/// The first position that a session may be rewound to when its cache has held positions up to `end`: what it would see
-/// of those before is no longer there. 0 where everything is.
-pub(super) fn oldest(spec: &Spec, limits: Limits, end: usize) -> usize {
-    let of_layer = |attention: &Attention| {
-        let first = end.div_ceil(CHUNK).saturating_sub(slots(attention, limits)) * CHUNK;
-        match attention.window {
-            Some(window) if first > 0 => first + window - 1,
-            _ => 0,
-        }
-    };
-    spec.layers.iter().map(|layer| of_layer(&layer.attention)).max().unwrap_or(0)
 }

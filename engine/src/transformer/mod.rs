@@ -12,18 +12,18 @@
 //! ```
 
 mod backend;
+mod batch;
 mod cpu;
 mod kept;
 mod kv_cache;
 mod state;
 
 pub use backend::{Activations, Addition, Backend, Forms};
+pub use batch::{Batch, Piece};
 pub use cpu::Cpu;
 pub use kept::Kept;
-pub use kv_cache::KvType;
+pub use kv_cache::{KvCache, KvType};
 pub use state::{Limits, State};
-
-use core::ops::Range;
 
 use crate::spec::{Layer, Spec};
 use crate::weights::{LayerWeights, Linear, Weights};
@@ -64,11 +64,11 @@ pub fn layer(backend: &impl Backend, spec: &Spec, all: &Weights, index: usize) {
     backend.add(addition, spec.norm_epsilon);
 }
 
-/// Computes the logits of some tokens of the batch whose final states the residual stream holds.
-pub fn logits(backend: &impl Backend, spec: &Spec, weights: &Weights, tokens: Range<usize>) {
-    let count = tokens.len();
+/// Computes the logits that are wanted of the batch whose final states the residual stream holds.
+pub fn logits(backend: &impl Backend, spec: &Spec, weights: &Weights) {
+    let count = backend.wanted();
     let forms = Forms::of(&[&weights.output]);
-    backend.norm(tokens, None, &weights.output_norm, spec.norm_epsilon, forms);
+    backend.norm_wanted(&weights.output_norm, spec.norm_epsilon, forms);
     backend.matmul(count, &[(&weights.output, Activations::Logits)], &[]);
     if spec.logit_scale != 1.0 || spec.logit_softcap.is_some() {
         backend.finish_logits(count, spec.logit_scale, spec.logit_softcap);
@@ -91,7 +91,7 @@ fn attention(
     let LayerWeights { query, key, value, attention_output, .. } = weights;
     let tokens = backend.tokens();
     let forms = Forms::of(&[query, key, value]);
-    backend.norm(0..tokens, pending, &weights.attention_norm, spec.norm_epsilon, forms);
+    backend.norm(pending, &weights.attention_norm, spec.norm_epsilon, forms);
     backend.matmul(
         tokens,
         &[(query, Activations::Query), (key, Activations::Key), (value, Activations::Value)],
@@ -109,7 +109,7 @@ fn feed_forward(backend: &impl Backend, spec: &Spec, layer: &Layer, weights: &La
     let LayerWeights { gate, up, down, .. } = weights;
     let addition = Addition { post_norm: weights.attention_post_norm.as_deref(), scale: spec.residual_scale };
     let tokens = backend.tokens();
-    backend.norm(0..tokens, Some(addition), &weights.ffn_norm, spec.norm_epsilon, Forms::of(&[gate, up]));
+    backend.norm(Some(addition), &weights.ffn_norm, spec.norm_epsilon, Forms::of(&[gate, up]));
     backend.matmul(tokens, &[(gate, Activations::Gate), (up, Activations::Up)], &[down]);
     backend.gate(layer.gate, layer.hidden, Forms::of(&[down]));
     backend.matmul(tokens, &[(down, Activations::Output)], next);

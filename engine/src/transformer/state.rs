@@ -1,20 +1,16 @@
-//! Everything that a session writes: the KV cache and the scratch of a pass, laid out when it starts.
-
-use alloc::vec::Vec;
+//! Everything that a pass writes besides KV caches, laid out before the first one.
 
 use crate::bytes::{Crew, OutOfMemory, Shared};
-use crate::simd::Level;
 use crate::spec::Spec;
 
 use super::Activations;
-use super::kept::{self, Kept};
-use super::kv_cache::{self, KvCache, KvType};
+use super::kv_cache::{KvType, QuantizedBatch, Queries};
 use crate::kernels::attention::{self, PartialSums};
 
 /// The sizes that a state is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Positions in the KV cache.
+    /// Positions in the KV cache of a sequence.
     pub context: usize,
     /// Tokens in one pass.
     pub batch: usize,
@@ -24,14 +20,14 @@ pub struct Limits {
     pub vocabulary: usize,
 }
 
-/// KV cache and scratch of one session.
+/// Scratch of the passes of one crew.
 pub struct State {
     pub(super) limits: Limits,
     pub(super) residual: Shared<f32>,
     pub(super) operand: Operand,
     pub(super) angles: Shared<f32>,
-    pub(super) cache: KvCache,
     query: Shared<f32>,
+    quantized_queries: QuantizedBatch,
     key: Shared<f32>,
     value: Shared<f32>,
     /// What attention returns, for all heads.
@@ -69,8 +65,8 @@ impl State {
             residual: rows(spec.embedding)?,
             operand: Operand::new(crew, operand_rows(limits), spec.longest_operand())?,
             angles: rows(widths.angles)?,
-            cache: KvCache::new(crew, spec, limits, kv)?,
             query: rows(widths.query)?,
+            quantized_queries: QuantizedBatch::new(crew, spec, limits, kv)?,
             key: rows(widths.key)?,
             value: rows(widths.value)?,
             heads: rows(widths.heads)?,
@@ -82,22 +78,16 @@ impl State {
         })
     }
 
-    /// Bytes of the KV cache and of the scratch of a state.
-    pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> [u64; 2] {
-        let [cache, queries] = KvCache::bytes(spec, limits, kv);
+    /// Bytes of a state.
+    pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> u64 {
         let widths = Widths::new(spec);
         let longest = spec.longest_operand();
         let floats = 2 * spec.embedding + widths.angles + widths.query + widths.key + widths.value + widths.heads;
         let row = 4 * (floats + 2 * widths.hidden);
         let operand = (4 * longest + 5 * longest / 2) * operand_rows(limits);
         let once = 2 * limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
-        [cache, row as u64 * limits.batch as u64 + operand as u64 + 4 * once as u64 + queries]
-    }
-
-    /// The first position that a session may be rewound to whose KV cache has held positions up to `end`: 0, unless what a
-    /// token sees through a window has been written over.
-    pub fn oldest(&self, spec: &Spec, end: usize) -> usize {
-        kv_cache::oldest(spec, self.limits, end)
+        let queries = QuantizedBatch::bytes(spec, limits, kv);
+        row as u64 * limits.batch as u64 + operand as u64 + 4 * once as u64 + queries
     }
 
     /// A row of logits of the last pass.
@@ -117,27 +107,14 @@ impl State {
         self.residual.get_mut()
     }
 
-    /// How the KV cache stores its numbers.
-    pub fn kv(&self) -> KvType {
-        self.cache.kind()
-    }
-
-    /// Appends keys and values, as a session at `level` has them, to `out`: [`Kept::bytes`] bytes.
-    pub fn save(&mut self, spec: &Spec, level: Level, kept: Kept, out: &mut Vec<u8>) {
-        kept::save(&mut self.cache, spec, level, kept, out);
-    }
-
-    /// Sets keys and values to what [`State::save`] wrote, at any level; `end` of `kept` is within this state's context.
-    ///
-    /// # Panics
-    /// Where `bytes` are fewer than [`Kept::bytes`].
-    pub fn load(&mut self, spec: &Spec, level: Level, kept: Kept, bytes: &[u8]) {
-        kept::load(&mut self.cache, spec, level, kept, bytes);
-    }
-
     /// Sets the logits of the first row.
     pub fn set_logits(&mut self, logits: impl Iterator<Item = f32>) {
         self.logits.get_mut().iter_mut().zip(logits).for_each(|(to, logit)| *to = logit);
+    }
+
+    /// The batch's queries.
+    pub(super) fn queries(&self) -> Queries<'_> {
+        Queries { f32: &self.query, q8: &self.quantized_queries }
     }
 
     pub(super) fn activations(&self, which: Activations) -> &Shared<f32> {

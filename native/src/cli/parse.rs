@@ -174,7 +174,10 @@ mod tests {
     #[test]
     fn sizes() {
         assert_eq!(size("1000"), Ok(1000));
-        assert_eq!((size("16k"), size("1.5M"), size("2GiB"), size("0")), (Ok(16384), Ok(1_572_864), Ok(2 << 30), Ok(0)));
+        assert_eq!(
+            (size("16k"), size("1.5M"), size("2GiB"), size("0")),
+            (Ok(16384), Ok(1_572_864), Ok(2 << 30), Ok(0))
+        );
         for bad in ["", "x", "-1", "1X", "nan", "inf", "1e300T"] {
             assert!(size(bad).is_err(), "{bad}");
         }

@@ -40,7 +40,8 @@ pub fn settle(line: &[OsString], env: impl Fn(&str) -> Option<OsString>) -> Resu
 /// The arguments of `woolly serve` that a file and the environment may set.
 fn options(command: &Command) -> Vec<Arg> {
     let serve = command.find_subcommand("serve").into_iter().flat_map(Command::get_arguments);
-    let is_option = |option: &&Arg| option.get_long().is_some_and(|long| !["config", "help", "version"].contains(&long));
+    let is_option =
+        |option: &&Arg| option.get_long().is_some_and(|long| !["config", "help", "version"].contains(&long));
     serve.filter(is_option).cloned().collect()
 }
 
@@ -63,7 +64,8 @@ fn read_file(path: &Path, options: &[Arg]) -> Result<Vec<(String, Vec<OsString>)
     for (key, value) in table {
         let place = format!("{}, {key}", path.display());
         let long = key.replace('_', "-");
-        let option = options.iter().find(|option| option.get_long_and_visible_aliases().unwrap_or_default().contains(&&*long));
+        let option =
+            options.iter().find(|option| option.get_long_and_visible_aliases().unwrap_or_default().contains(&&*long));
         let option = option.ok_or_else(|| Error::usage(format!("{place}: there is no such option")))?;
         let words = words(option, &texts(&value).map_err(|message| Error::usage(format!("{place}: {message}")))?);
         check(&words, &place)?;

@@ -14,16 +14,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, Result};
 
 /// How long a client may take to send the head of a request, and how long a connection may wait for the next one.
 const HEAD_TIME: Duration = Duration::from_secs(60);
+/// How long a client may accept nothing of an answer.
+const WRITE_TIME: Duration = Duration::from_secs(60);
 /// The largest head.
 const HEAD_BYTES: usize = 64 << 10;
 /// How long to wait when the system has no more connections to give.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks the system for as many open files as it allows: a connection is one.
+pub fn raise_file_limit() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        // Without it, fewer connections fit at the same time.
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).ok();
+    }
+}
 
 /// The sockets that are listened at.
 pub async fn bind(hosts: &[IpAddr], mut port: u16) -> Result<Vec<TcpListener>> {
@@ -109,7 +123,9 @@ fn connect(stream: TcpStream, router: &Router, graceful: &GracefulShutdown, perm
     let service = TowerToHyperService::new(router.clone());
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIME));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(cause) = connection.await {

@@ -67,6 +67,7 @@ fn runtime() -> Result<Runtime> {
 async fn serve(args: Serve, offline: bool) -> Result<()> {
     let grace = Duration::from_secs(args.network.shutdown_timeout);
     let connections = args.network.connections;
+    listen::raise_file_limit();
     let listeners = listen::bind(&args.network.host, args.network.port).await?;
     for listener in &listeners {
         let address = listener.local_addr().map_err(|cause| Error::io("listen", cause))?;
@@ -95,7 +96,9 @@ fn app(args: Serve, offline: bool) -> Result<App> {
 fn warn_if_open(args: &Serve, keys: &Keys) {
     let is_open = args.network.host.iter().any(|host| !host.is_loopback());
     if is_open && !keys.are_needed() {
-        tracing::warn!("everybody who reaches this machine can use the server: there are no API keys (see --api-key-file)");
+        tracing::warn!(
+            "everybody who reaches this machine can use the server: there are no API keys (see --api-key-file)"
+        );
     }
 }
 
@@ -123,11 +126,13 @@ fn models_options(args: &Serve, offline: bool) -> ModelsOptions {
 fn settings(args: Serve) -> Result<Settings> {
     let prompts = args.prompts;
     let slot_folder = args.serving.slot_save_path.as_deref().map(folder).transpose()?;
+    let models = args.models.len() + args.more_models.len();
     Ok(Settings {
         body_limit: usize::try_from(args.limits.body_limit).unwrap_or(usize::MAX),
         timeout: (args.limits.timeout > 0).then(|| Duration::from_secs(args.limits.timeout)),
         max_tokens: args.limits.n_predict.0,
         sampling: args.sampling,
+        only_model: models <= 1 && args.serving.models_dir.is_none(),
         aliases: args.serving.alias,
         template: template(prompts.chat_template, prompts.chat_template_file.as_deref())?,
         variables: prompts.chat_template_kwargs.unwrap_or_default(),

@@ -85,7 +85,7 @@ pub struct Attend<'a, H> {
     pub head: H,
     /// The tokens of the batch to do.
     pub tokens: Range<usize>,
-    /// Position of the batch's first token.
+    /// Position of the first of them.
     pub position: usize,
     /// What to compute.
     pub out: Out<'a>,
@@ -211,8 +211,8 @@ impl<H: Head> Attend<'_, H> {
         let (group, heads) = (self.group(), self.attention.heads);
         let mut all = Rows { count: rows.len(), query: [0; N], seen: [[0; 2]; N] };
         for ((row, query), seen_by) in rows.zip(&mut all.query).zip(&mut all.seen) {
-            let token = self.tokens.start + row / group;
-            *query = token * heads + self.kv_head * group + row % group;
+            let token = row / group;
+            *query = (self.tokens.start + token) * heads + self.kv_head * group + row % group;
             let seen = seen(self.attention, self.position + token);
             *seen_by = [seen.start, seen.end];
         }

@@ -249,6 +249,7 @@ impl Whole<'_> {
                 let tokens = first..(first + self.block).min(tokens);
                 let rows = &mut blocks[tokens.start * length..tokens.end * length];
                 let out = Out::Heads(Tile::new(rows, length, kv_head * width..(kv_head + 1) * width));
+                let position = position + tokens.start;
                 self.level.run(Attend { attention, kv_head, head: head(kv_head), tokens, position, out });
             }
             for (i, span) in spans.clone().enumerate() {

@@ -118,7 +118,7 @@ fn measure_peaks(args: &Bench, interrupt: &Interrupt) -> Result<Vec<Peak>> {
 fn start(loaded: &Loaded, tests: &[Test], setup: Setup) -> Result<Session> {
     let context = tests.iter().map(|test| test.depth + test.tokens).max().unwrap_or(1);
     let Setup { threads, level, kv, batch } = setup;
-    loaded.session_with(threads, &Options { context, kv, level, batch })
+    loaded.session_with(threads, &Options { context, kv, level, batch, ..Options::default() })
 }
 
 /// A session with tests to be run in it.

@@ -31,13 +31,17 @@ pub struct Queued {
 pub enum Order {
     /// Forget what a slot holds.
     Erase(usize, Reply<usize>),
+    /// Give what a slot holds, as bytes.
+    Save(usize, Reply<(usize, Vec<u8>)>),
+    /// Make a slot hold what is in these bytes.
+    Restore(usize, Vec<u8>, Reply<usize>),
 }
 
 impl Order {
     /// The slot that it is about.
     pub fn slot(&self) -> usize {
         match self {
-            Self::Erase(slot, _) => *slot,
+            Self::Erase(slot, _) | Self::Save(slot, _) | Self::Restore(slot, _, _) => *slot,
         }
     }
 }

@@ -13,18 +13,22 @@
 //!
 //! A job whose events are not fetched stands still, and one whose [`Answer`] is dropped is out before the next pass.
 
+mod disk;
 mod inbox;
-mod passes;
 mod plan;
+mod prefix;
+mod reuse;
+mod setup;
 mod slot;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::warn;
 use woolly_engine::sampler::Sampler;
 use woolly_engine::session::{Continuation, KvType, Model};
 use woolly_engine::simd::Level;
@@ -33,7 +37,9 @@ use super::job::{Answer, Failure, Job, SlotAction, SlotDone, SlotState};
 use super::metrics::Metrics;
 use crate::error::{Error, Result};
 use crate::files::Watch;
+use disk::Disk;
 use inbox::{Inbox, Order, Queued};
+use prefix::Pool;
 
 /// Events of a job that wait to be fetched; with more, it stands still.
 const EVENTS: usize = 64;
@@ -91,17 +97,18 @@ impl Batch {
     /// Starts the thread. All memory that passes need is laid out here. When `watch` says that the model's files have
     /// changed, the batch has a fault and ends.
     pub fn start(model: Arc<Model>, watch: Watch, options: &BatchOptions, metrics: Arc<Metrics>) -> Result<Batch> {
-        let (runner, sequences) = passes::start(&model, options)?;
-        let context = passes::context(&model, options);
+        let (runner, sequences) = setup::start(&model, options)?;
+        let context = sequences[0].context();
         let shared = Arc::new(Shared {
-            inbox: Inbox::new(options.parallel, options.queue, metrics.clone()),
+            inbox: Inbox::new(sequences.len(), options.queue, metrics.clone()),
             board: slot::Board::new(sequences.len(), context),
             model,
             context,
             ended: watch::Sender::new(false),
             thread: Mutex::default(),
         });
-        let worker = worker::Worker::new(shared.clone(), watch, runner, sequences, options, metrics);
+        let pool = pool(&shared.model, options, context, &metrics);
+        let worker = worker::Worker::new(shared.clone(), watch, runner, sequences, pool, metrics);
         let thread = std::thread::Builder::new().name("woolly-batch".into());
         let failed = |cause| Error::other("cannot start the thread of the batch").because(cause);
         let thread = thread.spawn(move || worker.run()).map_err(failed)?;
@@ -111,7 +118,7 @@ impl Batch {
 
     /// Bytes that a batch with these options takes beside the model's file.
     pub fn memory(model: &Model, options: &BatchOptions) -> u64 {
-        passes::memory(model, options) + options.cache_bytes
+        setup::memory(model, options) + options.cache_bytes
     }
 
     /// Accepts a job, or says at once why not.
@@ -131,14 +138,20 @@ impl Batch {
         if id >= self.parallel() {
             return Err(no_slot(id, self.parallel()));
         }
-        match action {
-            SlotAction::Erase => {
-                let start = Instant::now();
-                let tokens = self.ask(|reply| Order::Erase(id, reply)).await?;
-                Ok(SlotDone { tokens, bytes: 0, time: start.elapsed() })
+        let start = Instant::now();
+        let (tokens, bytes) = match action {
+            SlotAction::Erase => (self.ask(|reply| Order::Erase(id, reply)).await?, 0),
+            SlotAction::Save(path) => {
+                let (tokens, bytes) = self.ask(|reply| Order::Save(id, reply)).await?;
+                (tokens, on_disk(move || save(&path, &bytes)).await?)
             }
-            SlotAction::Save(_) | SlotAction::Restore(_) => Err(Failure::Invalid("not yet".into())),
-        }
+            SlotAction::Restore(path) => {
+                let bytes = on_disk(move || restore(&path)).await?;
+                let length = bytes.len() as u64;
+                (self.ask(|reply| Order::Restore(id, bytes, reply)).await?, length)
+            }
+        };
+        Ok(SlotDone { tokens, bytes, time: start.elapsed() })
     }
 
     /// The slots as they are.
@@ -213,6 +226,33 @@ impl Batch {
             _ => Ok(()),
         }
     }
+}
+
+/// Works with files on a thread that may wait for them.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    let failed = |_| Failure::Internal("a thread that works with files has panicked".into());
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<u64, Failure> {
+    let failed = |cause| Failure::Internal(format!("cannot write {}: {cause}", path.display()));
+    disk::write_whole(path, &[bytes]).map_err(failed)?;
+    Ok(bytes.len() as u64)
+}
+
+fn restore(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|cause| Failure::Invalid(format!("cannot read {}: {cause}", path.display())))
+}
+
+/// The prefix cache of a model. One on the disk that cannot be used is done without.
+fn pool(model: &Model, options: &BatchOptions, context: usize, metrics: &Arc<Metrics>) -> Pool {
+    let name = model.gguf().fingerprint().map(|fingerprint| format!("{fingerprint:016x}-{}", options.kv.name()));
+    let open = |folder: &PathBuf| {
+        let opened = Disk::open(folder, &name?, context);
+        opened.inspect_err(|cause| warn!("the prefix cache is in memory alone: {cause}")).ok()
+    };
+    let disk = options.cache_dir.as_ref().filter(|_| options.cache_bytes > 0).and_then(open);
+    Pool::new(options.cache_bytes, disk, metrics.clone())
 }
 
 fn no_slot(id: usize, slots: usize) -> Failure {

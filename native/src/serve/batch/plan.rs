@@ -53,3 +53,45 @@ fn of_prompt((slot, want): (usize, &Want)) -> Option<(usize, u64, usize)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompt(left: usize, age: u64) -> Want {
+        Want::Prompt { ready: left, left, age }
+    }
+
+    #[test]
+    fn every_answer_gets_its_token() {
+        let wants = [Want::Token, prompt(1000, 1), Want::Nothing, Want::Token];
+        assert_eq!(shares(&wants, 64), [1, 16, 0, 1]);
+        assert_eq!(shares(&[Want::Token; 8], 8), [1; 8]);
+    }
+
+    #[test]
+    fn prompts_take_the_whole_batch_where_nobody_writes() {
+        assert_eq!(shares(&[prompt(1000, 1), Want::Nothing], 64), [64, 0]);
+        assert_eq!(shares(&[prompt(5, 1), prompt(7, 2)], 64), [5, 7]);
+    }
+
+    #[test]
+    fn the_oldest_prompt_gets_half_and_the_shortest_the_rest() {
+        let wants = [prompt(500, 2), prompt(20, 3), prompt(900, 1)];
+        assert_eq!(shares(&wants, 64), [12, 20, 32]);
+        // What the others do not need is the oldest one's.
+        assert_eq!(shares(&[prompt(900, 1), prompt(3, 2)], 64), [61, 3]);
+    }
+
+    #[test]
+    fn a_checkpoint_ends_a_piece() {
+        assert_eq!(shares(&[Want::Prompt { ready: 10, left: 500, age: 1 }], 64), [10]);
+    }
+
+    #[test]
+    fn a_prompt_gets_on_however_full_the_batch_is() {
+        let mut wants = [Want::Token; 16];
+        wants[3] = prompt(100, 1);
+        assert_eq!(shares(&wants, 16)[3], 1);
+    }
+}

@@ -8,12 +8,11 @@ use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use woolly_engine::sampler::{Sampler, log_softmax_top};
-use woolly_engine::session::{Continuation, Finish, Piece};
+use woolly_engine::session::{Continuation, Entry, Finish, Piece, Sequence};
 use woolly_engine::tokenizer::Tokenizer;
 
 use super::super::job::{Done, Event, Job, Probabilities, PromptProgress, SlotJob, SlotState, Timings, Token};
 use super::inbox::Queued;
-use super::passes::Sequence;
 use super::plan::Want;
 
 /// A sequence, and the job that it works on.
@@ -24,6 +23,14 @@ pub struct Slot {
     pub running: Option<Running>,
     /// When it was last used, counted in jobs.
     pub used: u64,
+}
+
+impl Slot {
+    /// Its part in a pass, with so many of its tokens.
+    pub fn entry(&mut self, share: usize) -> Option<Entry<'_>> {
+        let running = self.running.as_ref().filter(|_| share > 0)?;
+        Some(Entry { sequence: &mut self.sequence, tokens: running.tokens(share), logits: running.logits(share) })
+    }
 }
 
 /// A job that has a slot.
@@ -38,6 +45,8 @@ pub struct Running {
     pub phase: Phase,
     /// Tokens of the prompt that need not be computed.
     pub cached: usize,
+    /// How long the sequence is when a snapshot of it shall be made, ascending.
+    checkpoints: Vec<usize>,
     /// When it was accepted.
     pub since: Instant,
     /// When it got the slot.
@@ -68,12 +77,12 @@ pub enum Step {
 
 impl Running {
     /// A job that begins, with so many of its tokens in the sequence of slot `slot` already.
-    pub fn new(queued: Queued, slot: usize, cached: usize) -> Self {
+    pub fn new(queued: Queued, slot: usize, cached: usize, checkpoints: Vec<usize>) -> Self {
         let Queued { id, job, sampler, continuation, sender, since } = queued;
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
-        Self { id, job, outbox, phase, cached, since, started, written: None, sampler, continuation }
+        Self { id, job, outbox, phase, cached, checkpoints, since, started, written: None, sampler, continuation }
     }
 
     /// What it has for the next pass.
@@ -85,17 +94,20 @@ impl Running {
             Phase::Writing(_) => Want::Token,
             Phase::Reading(done) => {
                 let left = self.job.prompt.len() - done;
-                Want::Prompt { ready: left, left, age: self.id }
+                let ready = self.checkpoints.first().map_or(left, |at| at - done);
+                Want::Prompt { ready, left, age: self.id }
             }
         }
     }
 
-    /// The next so many tokens.
-    pub fn tokens(&self, count: usize) -> &[u32] {
-        match &self.phase {
-            Phase::Writing(token) => token,
-            Phase::Reading(done) => &self.job.prompt[*done..done + count],
+    /// Whether a snapshot of the sequence shall be made now, before its next pass.
+    pub fn take_checkpoint(&mut self) -> bool {
+        let Phase::Reading(done) = self.phase else { return false };
+        let is_due = self.checkpoints.first().is_some_and(|at| *at <= done);
+        if is_due {
+            self.checkpoints.remove(0);
         }
+        is_due
     }
 
     /// So many tokens of it were computed: whether the logits behind them are wanted.
@@ -157,6 +169,22 @@ impl Running {
     /// Whether its time is over.
     pub fn is_late(&self, now: Instant) -> bool {
         self.job.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The next so many tokens.
+    fn tokens(&self, count: usize) -> &[u32] {
+        match &self.phase {
+            Phase::Writing(token) => token,
+            Phase::Reading(done) => &self.job.prompt[*done..done + count],
+        }
+    }
+
+    /// How many rows of logits are wanted of the next so many tokens: those behind the last one, at the end of the prompt.
+    fn logits(&self, count: usize) -> usize {
+        match self.phase {
+            Phase::Writing(_) => 1,
+            Phase::Reading(done) => usize::from(done + count == self.job.prompt.len()),
+        }
     }
 
     fn say(&mut self, piece: Piece, probabilities: Option<Probabilities>) {

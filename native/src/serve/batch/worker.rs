@@ -6,27 +6,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error};
-use woolly_engine::session;
+use woolly_engine::session::{self, Entry, Runner, Sequence};
 
 use super::super::job::{Event, Failure};
 use super::super::metrics::{Metrics, Outcome, add};
 use super::inbox::{Order, Queued};
-use super::passes::{Entry, Runner, Sequence};
+use super::prefix::Pool;
 use super::slot::{Outbox, Running, Slot, Step};
-use super::{BatchOptions, Shared, plan};
+use super::{Shared, plan};
 use crate::error::{Error, Result};
 use crate::files::Watch;
 
 /// How often it looks whether a job that stands still can go on, while no other one can.
 const TICK: Duration = Duration::from_millis(5);
 
+/// After so long without a job, what the slots hold is written to the disk.
+const LULL: Duration = Duration::from_secs(1);
+
 /// What the thread owns.
 pub struct Worker {
-    shared: Arc<Shared>,
-    metrics: Arc<Metrics>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<Metrics>,
     watch: Watch,
-    runner: Runner,
-    slots: Vec<Slot>,
+    pub(super) runner: Runner,
+    pub(super) slots: Vec<Slot>,
+    pub(super) pool: Pool,
     /// Events of jobs that are over and have left their slots, where nobody has fetched them yet.
     leaving: Vec<Outbox>,
     /// Tokens of a pass at most.
@@ -42,14 +46,14 @@ impl Worker {
         watch: Watch,
         runner: Runner,
         sequences: Vec<Sequence>,
-        options: &BatchOptions,
+        pool: Pool,
         metrics: Arc<Metrics>,
     ) -> Self {
         let slots: Vec<Slot> =
             sequences.into_iter().map(|sequence| Slot { sequence, running: None, used: 0 }).collect();
         metrics.kv_capacity.inc_by((slots.len() * shared.context) as i64);
-        let batch = options.batch.max(2 * slots.len());
-        Self { shared, metrics, watch, runner, slots, leaving: Vec::new(), batch, busy: false }
+        let batch = runner.batch();
+        Self { shared, metrics, watch, runner, slots, pool, leaving: Vec::new(), batch, busy: false }
     }
 
     /// Works until the batch is closed or cannot go on.
@@ -87,7 +91,11 @@ impl Worker {
     fn wait(&mut self) {
         let stands_still = !self.leaving.is_empty() || self.slots.iter().any(|slot| slot.running.is_some());
         let longest = if self.busy { Some(Duration::ZERO) } else { stands_still.then_some(TICK) };
-        self.shared.inbox.wait(longest);
+        let longest = longest.or_else(|| self.pool.is_on_disk().then_some(LULL));
+        let came = self.shared.inbox.wait(longest);
+        if !came && !self.busy && !stands_still {
+            self.keep_all();
+        }
     }
 
     /// Whether the batch is closed, and what ran is done or has had its time.
@@ -101,11 +109,21 @@ impl Worker {
         let slots = &mut self.slots;
         for order in self.shared.inbox.orders(|order| slots[order.slot()].running.is_none()) {
             let id = order.slot();
+            let sequence = &mut slots[id].sequence;
             match order {
                 Order::Erase(_, reply) => {
-                    let tokens = slots[id].sequence.tokens().len();
-                    slots[id].sequence.rewind(0);
+                    let tokens = sequence.tokens().len();
+                    sequence.rewind(0);
                     reply.send(Ok(tokens)).ok();
+                }
+                Order::Save(_, reply) => {
+                    let failed = |cause| Failure::Internal(format!("cannot save slot {id}: {cause}"));
+                    let saved = sequence.save(sequence.tokens().len()).map(|bytes| (sequence.tokens().len(), bytes));
+                    reply.send(saved.map_err(failed)).ok();
+                }
+                Order::Restore(_, bytes, reply) => {
+                    let failed = |cause| Failure::Invalid(format!("cannot restore slot {id}: {cause}"));
+                    reply.send(sequence.load(&bytes).map_err(failed)).ok();
                 }
             }
             self.shared.board.update(id, &slots[id]);
@@ -148,22 +166,6 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, queued: Queued) {
-        let free = |(_, slot): &(usize, &Slot)| slot.running.is_none();
-        let oldest = self.slots.iter().enumerate().filter(free).min_by_key(|(_, slot)| slot.used).map(|(id, _)| id);
-        let Some(id) = queued.job.slot.or(oldest) else { return };
-        let slot = &mut self.slots[id];
-        let prompt = &queued.job.prompt;
-        let common = zip(slot.sequence.tokens(), prompt).take_while(|(a, b)| a == b).count();
-        // The last token is computed again even where the sequence holds it: its logits are needed.
-        let wanted = if queued.job.cache_prompt { common.min(prompt.len() - 1) } else { 0 };
-        let cached = slot.sequence.rewind(wanted);
-        slot.used = queued.id;
-        let running = Running::new(queued, id, cached);
-        self.shared.board.set_job(id, Some(&running));
-        slot.running = Some(running);
-    }
-
     /// Computes the next tokens of all jobs: how many. An error is the end of the batch.
     fn pass(&mut self) -> Result<usize> {
         let want = |slot: &Slot| slot.running.as_ref().map_or(plan::Want::Nothing, Running::want);
@@ -178,8 +180,9 @@ impl Worker {
         self.decode(&shares).map_err(|cause| Error::other("cannot compute the next tokens").because(cause))?;
         self.watch.check()?;
         self.count(&wants, &shares, start.elapsed());
+        let mut row = 0;
         for (id, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0) {
-            if self.step(id, *share) == Step::Over {
+            if self.step(id, *share, &mut row) == Step::Over {
                 let slot = &mut self.slots[id];
                 let done = slot.running.as_ref().map(|running| running.done(slot.sequence.tokens().len()));
                 self.leave(id, done, Outcome::Done);
@@ -189,24 +192,25 @@ impl Worker {
     }
 
     fn decode(&mut self, shares: &[usize]) -> std::result::Result<(), session::Error> {
-        let entry = |(slot, share): (_, &usize)| -> Option<Entry> {
-            let Slot { sequence, running, .. }: &mut Slot = slot;
-            let tokens = running.as_ref().filter(|_| *share > 0)?.tokens(*share);
-            Some(Entry { sequence, tokens })
-        };
-        let mut entries: Vec<Entry> = zip(&mut self.slots, shares).filter_map(entry).collect();
+        let slots = zip(&mut self.slots, shares);
+        let mut entries: Vec<Entry> = slots.filter_map(|(slot, share)| slot.entry(*share)).collect();
         self.runner.decode(&mut entries)
     }
 
-    /// What a slot makes of the pass.
-    fn step(&mut self, id: usize, share: usize) -> Step {
-        let Slot { sequence, running, .. } = &mut self.slots[id];
-        let Some(running) = running else { return Step::On };
+    /// What a slot makes of the pass; its logits, if it has any, are in the row.
+    fn step(&mut self, id: usize, share: usize, row: &mut usize) -> Step {
         let mut step = Step::On;
-        if running.computed(share) {
+        let Some(running) = &mut self.slots[id].running else { return step };
+        let is_read = running.computed(share);
+        if running.take_checkpoint() {
+            self.keep(id);
+        }
+        let Slot { sequence, running: Some(running), .. } = &mut self.slots[id] else { return Step::On };
+        if is_read {
             let before = running.written;
             let room = self.shared.context - sequence.tokens().len();
-            let logits = self.runner.logits(sequence);
+            let logits = self.runner.logits(*row);
+            *row += 1;
             step = running.choose(logits, self.shared.model.tokenizer(), room);
             match (before, running.written) {
                 (Some((_, before)), Some((_, now))) => self.metrics.inter_token.observe((now - before).as_secs_f64()),
@@ -270,6 +274,9 @@ impl Worker {
             self.refuse(queued, failure.clone(), Outcome::Failed);
         }
         drop(self.shared.inbox.orders(|_| true));
+        if self.shared.inbox.fault().is_none() {
+            self.keep_all();
+        }
         self.metrics.kv_capacity.dec_by((self.slots.len() * self.shared.context) as i64);
         self.slots.clear();
         self.shared.ended.send_replace(true);

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn content_types() {
-        let check = |value: &str| check_content_type(&HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]));
+        let check =
+            |value: &str| check_content_type(&HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]));
         for good in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json"] {
             assert!(check(good).is_ok(), "{good}");
         }

@@ -15,15 +15,8 @@ use crate::cli::key;
 use crate::error;
 
 /// What everybody may look at: whether the server lives, what it offers, and the page to chat on.
-const PUBLIC: [&str; 7] = [
-    "/",
-    "/health",
-    "/v1/health",
-    "/api/v1/health",
-    "/api/v1/health/live",
-    "/api/v1/health/ready",
-    "/openapi.json",
-];
+const PUBLIC: [&str; 7] =
+    ["/", "/health", "/v1/health", "/api/v1/health", "/api/v1/health/live", "/api/v1/health/ready", "/openapi.json"];
 
 /// The keys that clients may have; without any, everybody may use the server.
 #[derive(Clone, Default)]
@@ -39,7 +32,8 @@ impl Keys {
         let text = std::fs::read_to_string(path).map_err(|cause| error::Error::io(format!("read {name}"), cause))?;
         let lines = text.lines().map(str::trim).enumerate();
         for (index, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-            let line = key(line).map_err(|expected| error::Error::usage(format!("{name}, line {}: {expected}", index + 1)))?;
+            let line =
+                key(line).map_err(|expected| error::Error::usage(format!("{name}, line {}: {expected}", index + 1)))?;
             keys.push(line);
         }
         // An empty file is an accident: without keys everybody could use the server.
@@ -121,7 +115,8 @@ mod tests {
 
     #[test]
     fn where_a_key_stands() {
-        let headers = |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        let headers =
+            |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
         assert_eq!(given(&headers("authorization", "Bearer x")), Some(&b"x"[..]));
         assert_eq!(given(&headers("authorization", "bearer x")), Some(&b"x"[..]));
         assert_eq!(given(&headers("x-api-key", "x")), Some(&b"x"[..]));

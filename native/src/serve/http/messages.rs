@@ -77,7 +77,9 @@ impl Part {
     fn text(self) -> Result<String> {
         match (self.r#type.as_str(), self.text) {
             ("text" | "input_text", Some(text)) => Ok(text),
-            ("text" | "input_text", None) => Err(ApiError::field("messages", "a part of type text: expected a field text")),
+            ("text" | "input_text", None) => {
+                Err(ApiError::field("messages", "a part of type text: expected a field text"))
+            }
             (other, _) => {
                 let message = format!("a part of type {other:?}: this model reads text alone, expected type \"text\"");
                 Err(ApiError::field("messages", message))
@@ -208,7 +210,12 @@ mod tests {
     fn what_is_no_conversation() {
         let user = json!({ "role": "user", "content": "Hi" });
         let answer = json!({ "role": "assistant", "content": "Hi" });
-        for bad in [json!([]), json!([{ "role": "user" }]), json!([{ "role": "", "content": "x" }]), json!([user, answer, answer])] {
+        for bad in [
+            json!([]),
+            json!([{ "role": "user" }]),
+            json!([{ "role": "", "content": "x" }]),
+            json!([user, answer, answer]),
+        ] {
             assert!(render(conversation(bad.clone())).is_err(), "{bad}");
         }
         let both = Conversation {

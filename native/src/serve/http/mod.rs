@@ -76,6 +76,8 @@ pub struct Settings {
     pub max_tokens: Option<usize>,
     /// How to choose tokens.
     pub sampling: Sampling,
+    /// Whether there is but one model.
+    pub only_model: bool,
     /// Names of the default model.
     pub aliases: Vec<String>,
     /// A chat template instead of the models' own.

@@ -315,7 +315,12 @@ impl Options {
             dry_multiplier: or(self.dry_multiplier, defaults.dry_multiplier),
             dry_base: or(self.dry_base, defaults.dry_base),
             dry_allowed_length: self.dry_allowed_length.unwrap_or(defaults.dry_allowed_length),
-            dry_penalty_last_n: last_n("dry_penalty_last_n", self.dry_penalty_last_n, defaults.dry_penalty_last_n, context)?,
+            dry_penalty_last_n: last_n(
+                "dry_penalty_last_n",
+                self.dry_penalty_last_n,
+                defaults.dry_penalty_last_n,
+                context,
+            )?,
             dry_sequence_breakers: self.breakers()?.unwrap_or_else(|| defaults.dry_sequence_breakers.clone()),
             mirostat: self.mirostat.unwrap_or(defaults.mirostat),
             mirostat_tau: or(self.mirostat_tau, defaults.mirostat_tau),

@@ -96,7 +96,8 @@ impl CompletionLogprobs {
             let text = &token.chosen.token;
             all.tokens.push(text.clone());
             all.token_logprobs.push(token.chosen.logprob);
-            all.top_logprobs.push(token.top_logprobs.iter().map(|top| (top.token.clone(), top.logprob.into())).collect());
+            all.top_logprobs
+                .push(token.top_logprobs.iter().map(|top| (top.token.clone(), top.logprob.into())).collect());
             all.text_offset.push(offset);
             offset += text.chars().count();
         }

@@ -83,7 +83,10 @@ impl PromptObject {
 
 fn of_items(items: &[Item], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>> {
     if items.is_empty() || items.len() > MAX_PROMPTS {
-        return Err(ApiError::field("prompt", format!("expected from 1 to {MAX_PROMPTS} prompts, found {}", items.len())));
+        return Err(ApiError::field(
+            "prompt",
+            format!("expected from 1 to {MAX_PROMPTS} prompts, found {}", items.len()),
+        ));
     }
     let of_item = |item: &Item| match item {
         Item::Token(id) => Ok(vec![*id]),

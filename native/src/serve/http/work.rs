@@ -13,7 +13,7 @@ use super::options::{MAX_CHOICES, Options};
 use super::pieces::Piece;
 use super::sse;
 use crate::serve::job::{Answer, Done, Event, Failure, Job};
-use crate::serve::models::Served;
+use crate::serve::models::{ModelError, Served};
 
 /// Jobs that were accepted, and what they were asked for with. Dropping it cancels them.
 pub struct Work {
@@ -55,15 +55,19 @@ pub struct Report {
 }
 
 impl App {
-    /// The model of a request. Where there is but one, it answers to every name: clients bring the names of other services.
+    /// The model of a request.
     pub async fn served(&self, options: &Options) -> Result<Arc<Served>> {
         self.named(options.model.as_deref()).await
     }
 
-    /// The same, by its name alone.
+    /// The model of this name. Where there is but one, it answers to every name: clients bring those of other services.
     pub async fn named(&self, name: Option<&str>) -> Result<Arc<Served>> {
-        let name = name.filter(|name| !name.is_empty() && self.knows(name));
-        Ok(self.models.get(name).await?)
+        let is_alias = |name: &str| self.settings.aliases.iter().any(|alias| alias == name);
+        let name = name.filter(|name| !name.is_empty() && !is_alias(name));
+        match self.models.get(name).await {
+            Err(ModelError::Unknown(_)) if self.settings.only_model => Ok(self.models.get(None).await?),
+            found => Ok(found?),
+        }
     }
 
     /// What clients call a model: the default one may have other names.
@@ -71,13 +75,6 @@ impl App {
         let is_default = || self.models.default_name().is_some_and(|default| default == name);
         let alias = self.settings.aliases.first().filter(|_| is_default());
         alias.map_or(name, String::as_str).to_string()
-    }
-
-    /// Whether a name is to be looked up, rather than be the default model's.
-    fn knows(&self, name: &str) -> bool {
-        let models = self.models.list();
-        let is_alias = || self.settings.aliases.iter().any(|alias| alias == name);
-        models.iter().any(|model| model.name == name) || (models.len() != 1 && !is_alias())
     }
 
     /// Sets the batch to work on `prompts`.
@@ -98,7 +95,16 @@ impl App {
         let answers = jobs.iter().map(|job| served.batch.submit(job.clone())).collect::<Result<_, Failure>>()?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let model = self.title(&served.name);
-        Ok(Work { served, model, answers, jobs, choices, ping: sse::ping(options.sse_ping_interval), id: new_id()?, created })
+        Ok(Work {
+            served,
+            model,
+            answers,
+            jobs,
+            choices,
+            ping: sse::ping(options.sse_ping_interval),
+            id: new_id()?,
+            created,
+        })
     }
 
     /// How tokens are chosen where a request does not say.

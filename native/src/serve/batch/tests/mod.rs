@@ -1,6 +1,8 @@
 //! What a batch answers, held against what each job gets alone.
 
 mod answers;
+mod cache;
+mod life;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +112,7 @@ fn answer(batch: &Batch, job: Job) -> Outcome {
 /// What the job gets from a session of its own.
 fn alone(model: &Arc<Model>, options: &BatchOptions, job: &Job) -> Outcome {
     let pool = Arc::new(Threads::new(1).unwrap());
-    let session = Options { context: options.context, kv: options.kv, level: options.level, batch: 32 };
+    let session = Options { context: options.context, kv: options.kv, level: options.level, batch: 32, sequences: 1 };
     let mut session = Session::new(model.clone(), pool, &session).unwrap();
     let mut sampler = Sampler::new(&job.sampling, model.tokenizer()).unwrap();
     session.prompt(&job.prompt).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use woolly_engine::session::Until;
 
 use super::settings::{GenerationSettings, Reported};
@@ -14,7 +14,7 @@ use crate::serve::http::extract::Query;
 use crate::serve::http::{App, work};
 
 /// Which model is meant.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// The model's name; without it the default one.

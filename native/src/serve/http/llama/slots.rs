@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::serve::http::App;
 use crate::serve::http::error::{ApiError, Result};
@@ -50,7 +50,7 @@ pub struct NextToken {
 }
 
 /// What is asked about slots.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SlotsQuery {
     /// The model's name; without it the default one.
@@ -60,7 +60,7 @@ pub struct SlotsQuery {
 }
 
 /// What is to be done with a slot.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ActionQuery {
     /// What.
@@ -148,7 +148,10 @@ pub async fn slot_action(
     check_enabled(&app)?;
     let served = app.named(query.model.as_deref()).await?;
     if id >= served.batch.parallel() {
-        return Err(ApiError::field("id_slot", format!("there is no slot {id}: expected less than {}", served.batch.parallel())));
+        return Err(ApiError::field(
+            "id_slot",
+            format!("there is no slot {id}: expected less than {}", served.batch.parallel()),
+        ));
     }
     let action = match query.action {
         Action::Save => SlotAction::Save(path(&app, file.filename.as_deref())?),
@@ -183,7 +186,9 @@ fn slot(state: SlotState) -> Slot {
 /// The file of this name in the folder for slots. A name has no folders in it, so it cannot lead elsewhere.
 fn path(app: &App, name: Option<&str>) -> Result<PathBuf> {
     let Some(folder) = &app.settings.slot_folder else {
-        return Err(ApiError::invalid("this server was started without --slot-save-path: slots cannot be saved or restored"));
+        return Err(ApiError::invalid(
+            "this server was started without --slot-save-path: slots cannot be saved or restored",
+        ));
     };
     let name = name.ok_or_else(|| ApiError::field("filename", "it is missing: expected the name of a file"))?;
     if !is_file_name(name) {

@@ -74,7 +74,9 @@ pub async fn models(State(app): State<Arc<App>>) -> Json<OleModels> {
 pub async fn model(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<OleModel>> {
     let name = app.own_name(&name);
     let found = app.models.list().into_iter().find(|model| model.name == name);
-    found.map(|model| Json(entry(&app, model))).ok_or_else(|| ApiError::not_found(format!("there is no model {name:?}")))
+    found
+        .map(|model| Json(entry(&app, model)))
+        .ok_or_else(|| ApiError::not_found(format!("there is no model {name:?}")))
 }
 
 /// Load a model

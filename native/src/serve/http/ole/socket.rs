@@ -95,8 +95,8 @@ async fn start(app: &Arc<App>, text: &str) -> Result<Option<(Work, bool)>> {
     if is_stop(text) {
         return Ok(None);
     }
-    let json: Value = serde_json::from_str(text)
-        .map_err(|cause| ApiError::invalid(format!("the message is no JSON: {cause}")))?;
+    let json: Value =
+        serde_json::from_str(text).map_err(|cause| ApiError::invalid(format!("the message is no JSON: {cause}")))?;
     let asked: Asked<Streamed> = Asked::from_json(&json)?;
     let in_pieces = asked.options.stream.unwrap_or(true);
     Ok(Some((app.ole_work(asked).await?, in_pieces)))

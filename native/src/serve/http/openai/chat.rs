@@ -121,7 +121,11 @@ pub struct InputTokens {
 ))]
 pub async fn chat(State(app): State<Arc<App>>, asked: Asked<Chat>) -> Result<Response> {
     let (work, options) = start(&app, asked).await?;
-    if options.streams() { Ok(sse::response(ChatWriter::new(&work, &options), work)) } else { whole(work, &options).await }
+    if options.streams() {
+        Ok(sse::response(ChatWriter::new(&work, &options), work))
+    } else {
+        whole(work, &options).await
+    }
 }
 
 /// Count the tokens of a conversation
@@ -157,7 +161,10 @@ impl Chat {
         }
         let has_tools = self.tools.as_ref().is_some_and(|tools| !tools.is_empty());
         if has_tools && self.tool_choice.as_ref().and_then(Value::as_str) != Some("none") {
-            return Err(ApiError::field("tools", "calls of tools are not supported, expected tool_choice to be \"none\""));
+            return Err(ApiError::field(
+                "tools",
+                "calls of tools are not supported, expected tool_choice to be \"none\"",
+            ));
         }
         Ok(())
     }
@@ -185,7 +192,11 @@ impl App {
         super::super::blocking(move || {
             let tokenizer = served.model.tokenizer();
             let tokens = tokenizer.encode_prompt(&conversation.render(&template, tokenizer)?);
-            if tokens.is_empty() { Err(ApiError::field("messages", "the chat template makes an empty prompt of them")) } else { Ok(tokens) }
+            if tokens.is_empty() {
+                Err(ApiError::field("messages", "the chat template makes an empty prompt of them"))
+            } else {
+                Ok(tokens)
+            }
         })
         .await
     }

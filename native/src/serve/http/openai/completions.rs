@@ -97,7 +97,9 @@ impl Completion {
 
     fn report(&self, options: &Options) -> Result<Report> {
         let top = match self.logprobs {
-            Some(top) if top > MAX_TOP => return Err(ApiError::field("logprobs", format!("expected at most {MAX_TOP}"))),
+            Some(top) if top > MAX_TOP => {
+                return Err(ApiError::field("logprobs", format!("expected at most {MAX_TOP}")));
+            }
             None => options.top()?,
             top => top,
         };
@@ -177,7 +179,8 @@ impl CompletionWriter {
         self.written[index] += piece.text.chars().count();
         let wants = self.logprobs && !piece.logprobs.is_empty();
         let logprobs = wants.then(|| CompletionLogprobs::new(piece.logprobs, offset));
-        let choice = json!({ "text": piece.text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason });
+        let choice =
+            json!({ "text": piece.text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason });
         self.chunk(json!([choice]))
     }
 }
