@@ -30,10 +30,10 @@ def ole(folder):
         yield server
 
 
-def sse(response: requests.Response) -> list:
-    """The data of a stream's events."""
+def events(response: requests.Response) -> list[dict]:
+    """The events of a stream."""
     lines = response.content.decode().split("\n\n")
-    return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
 def socket_address(server: Server) -> str:
@@ -75,10 +75,10 @@ def test_inference(ole):
     assert chat["choices"][0]["message"]["content"] and chat["usage"]["completion_tokens"] == 8
     complete = ole.post("/api/v1/inference/complete", prompt="Once upon a time", seed=3, **OPTIONS)
     assert complete.status_code == 200 and complete.json()
-    stream = sse(ole.post("/api/v1/inference/stream", messages=MESSAGES, seed=3, **OPTIONS))
-    pieces = [json.loads(data) for data in stream if data != "[DONE]"]
-    text = "".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces if piece.get("choices"))
-    assert text == chat["choices"][0]["message"]["content"]
+    *tokens, done = events(ole.post("/api/v1/inference/stream", messages=MESSAGES, seed=3, **OPTIONS))
+    assert all(token["type"] == "token" for token in tokens) and done["type"] == "done"
+    assert "".join(token["content"] for token in tokens) == chat["choices"][0]["message"]["content"]
+    assert done["usage"]["total_tokens"] == chat["usage"]["total_tokens"]
 
 
 def test_stop_sequences(ole):

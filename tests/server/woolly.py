@@ -95,9 +95,9 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
-    def post(self, path: str, timeout: float = 300, **body) -> requests.Response:
+    def post(self, url: str, /, timeout: float = 300, **body) -> requests.Response:
         """Sends JSON."""
-        return requests.post(self.url + path, json=body, timeout=timeout)
+        return requests.post(self.url + url, json=body, timeout=timeout)
 
     def get(self, path: str, **options) -> requests.Response:
         """Fetches."""
