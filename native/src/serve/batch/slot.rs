@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
@@ -111,7 +111,12 @@ impl Running {
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
-        Self { id, job, outbox, phase, cached, lead, checkpoints, since, started, written: None, sampler, continuation }
+        let mut running =
+            Self { id, job, outbox, phase, cached, lead, checkpoints, since, started, written: None, sampler, continuation };
+        if lead.is_none() {
+            running.report(cached, Duration::ZERO);
+        }
+        running
     }
 
     /// What it has for the next pass.
@@ -138,6 +143,7 @@ impl Running {
     pub fn start_reading(&mut self, cached: usize) {
         (self.lead, self.cached, self.phase) = (None, cached, Phase::Reading(cached));
         self.checkpoints.retain(|at| *at > cached);
+        self.report(cached, Duration::ZERO);
     }
 
     /// Whether a snapshot of the sequence shall be made now, before its next pass.
@@ -150,13 +156,18 @@ impl Running {
         is_due
     }
 
+    /// Tells how far the prompt is: first before anything of it is computed, then after each piece.
+    fn report(&mut self, processed: usize, time: Duration) {
+        let total = self.job.prompt.len();
+        self.outbox.send(Event::Prompt(PromptProgress { total, cached: self.cached, processed, time }));
+    }
+
     /// So many tokens of it were computed: whether the logits behind them are wanted.
     pub fn computed(&mut self, count: usize) -> bool {
         let Phase::Reading(done) = &mut self.phase else { return true };
         *done += count;
         let (processed, total) = (*done, self.job.prompt.len());
-        let time = self.started.elapsed();
-        self.outbox.send(Event::Prompt(PromptProgress { total, cached: self.cached, processed, time }));
+        self.report(processed, self.started.elapsed());
         if processed < total {
             return false;
         }
