@@ -6,6 +6,8 @@
 //!                 -> output                      (text becomes bytes on stdout)
 //! ```
 
+#[cfg(target_os = "linux")]
+mod bus;
 mod cli;
 mod commands;
 mod conversation;

@@ -148,7 +148,7 @@ pub struct RequestLimits {
     /// The largest body of a request
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = parse::size)]
     pub body_limit: u64,
-    /// Generate at most N tokens, whatever a request says; -1: until the model ends or the context is full
+    /// Generate at most N tokens where a request does not say; -1: until the model ends or the context is full
     #[arg(short = 'n', long, visible_aliases = ["predict", "max-tokens"], value_name = "N", default_value = "-1", allow_negative_numbers = true, value_parser = parse::limit)]
     pub n_predict: parse::Limit,
 }

@@ -11,5 +11,5 @@ pub fn run() -> Result<()> {
     let line: Vec<OsString> = std::env::args_os().collect();
     let (global, args) = config::settle(&line, |name| std::env::var_os(name))?;
     serve::log::start(args.network.log_format, global.verbose);
-    serve::run(args, global.offline)
+    serve::run(args, &global)
 }

@@ -122,7 +122,8 @@ fn connect(stream: TcpStream, router: &Router, graceful: &GracefulShutdown, perm
     stream.set_nodelay(true).ok();
     let service = TowerToHyperService::new(router.clone());
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES);
+    // Some clients look for names of headers as they are usually written.
+    builder.http1().title_case_headers(true).timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIME));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service).into_owned();

@@ -31,7 +31,7 @@ use tracing::{error, info};
 use woolly_engine::chat::Template;
 use woolly_engine::simd::Level;
 
-use crate::cli::Serve;
+use crate::cli::{Global, Serve};
 use crate::conversation;
 use crate::cores::default_threads;
 use crate::error::{Error, Result};
@@ -46,9 +46,9 @@ const THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 16;
 
 /// Serves until the process is told to stop.
-pub fn run(args: Box<Serve>, offline: bool) -> Result<()> {
+pub fn run(args: Box<Serve>, global: &Global) -> Result<()> {
     let runtime = runtime()?;
-    let done = runtime.block_on(serve(*args, offline));
+    let done = runtime.block_on(serve(*args, global));
     // Whoever still tokenizes is not waited for.
     runtime.shutdown_background();
     done
@@ -64,7 +64,7 @@ fn runtime() -> Result<Runtime> {
     built.map_err(|cause| Error::other("cannot start the threads of the server").because(cause))
 }
 
-async fn serve(args: Serve, offline: bool) -> Result<()> {
+async fn serve(args: Serve, global: &Global) -> Result<()> {
     let grace = Duration::from_secs(args.network.shutdown_timeout);
     let connections = args.network.connections;
     listen::raise_file_limit();
@@ -73,7 +73,7 @@ async fn serve(args: Serve, offline: bool) -> Result<()> {
         let address = listener.local_addr().map_err(|cause| Error::io("listen", cause))?;
         info!("listening at http://{address}");
     }
-    let app = Arc::new(app(args, offline)?);
+    let app = Arc::new(app(args, global)?);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(signals(stop));
     let left = listen::serve(listeners, http::router(app.clone()), connections, stopped, grace).await;
@@ -82,13 +82,13 @@ async fn serve(args: Serve, offline: bool) -> Result<()> {
     Ok(())
 }
 
-fn app(args: Serve, offline: bool) -> Result<App> {
+fn app(args: Serve, global: &Global) -> Result<App> {
     let metrics = Arc::new(Metrics::new());
     let keys = Keys::new(args.network.api_key.clone(), args.network.api_key_file.as_deref())?;
     let origins = Origins::new(args.network.cors_origin.clone());
     warn_if_open(&args, &keys);
-    let options = models_options(&args, offline);
-    let settings = settings(args)?;
+    let options = models_options(&args, global.offline);
+    let settings = settings(args, global)?;
     let models = Models::new(options, metrics.clone())?;
     Ok(App { models, metrics, keys, origins, settings, started: SystemTime::now() })
 }
@@ -123,7 +123,7 @@ fn models_options(args: &Serve, offline: bool) -> ModelsOptions {
     }
 }
 
-fn settings(args: Serve) -> Result<Settings> {
+fn settings(args: Serve, global: &Global) -> Result<Settings> {
     let prompts = args.prompts;
     let slot_folder = args.serving.slot_save_path.as_deref().map(folder).transpose()?;
     let models = args.models.len() + args.more_models.len();
@@ -140,6 +140,7 @@ fn settings(args: Serve) -> Result<Settings> {
         slots: !args.network.no_slots,
         metrics: !args.network.no_metrics,
         page: !args.network.no_ui,
+        verbose: global.verbose > 0,
     })
 }
 

@@ -40,6 +40,7 @@ use crate::files::Watch;
 use disk::Disk;
 use inbox::{Inbox, Order, Queued};
 use prefix::Pool;
+use setup::Engine;
 
 /// Events of a job that wait to be fetched; with more, it stands still.
 const EVENTS: usize = 64;
@@ -97,18 +98,28 @@ impl Batch {
     /// Starts the thread. All memory that passes need is laid out here. When `watch` says that the model's files have
     /// changed, the batch has a fault and ends.
     pub fn start(model: Arc<Model>, watch: Watch, options: &BatchOptions, metrics: Arc<Metrics>) -> Result<Batch> {
-        let (runner, sequences) = setup::start(&model, options)?;
-        let context = sequences[0].context();
+        let engine = setup::start(&model, options)?;
+        Self::launch(model, watch, engine, options, metrics)
+    }
+
+    fn launch(
+        model: Arc<Model>,
+        watch: Watch,
+        engine: Engine,
+        options: &BatchOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Batch> {
+        let (slots, context) = (engine.sequences.len(), engine.sequences[0].context());
         let shared = Arc::new(Shared {
-            inbox: Inbox::new(sequences.len(), options.queue, metrics.clone()),
-            board: slot::Board::new(sequences.len(), context),
+            inbox: Inbox::new(slots, options.queue, metrics.clone()),
+            board: slot::Board::new(slots, context),
             model,
             context,
             ended: watch::Sender::new(false),
             thread: Mutex::default(),
         });
         let pool = pool(&shared.model, options, context, &metrics);
-        let worker = worker::Worker::new(shared.clone(), watch, runner, sequences, pool, metrics);
+        let worker = worker::Worker::new(shared.clone(), watch, engine, pool, metrics);
         let thread = std::thread::Builder::new().name("woolly-batch".into());
         let failed = |cause| Error::other("cannot start the thread of the batch").because(cause);
         let thread = thread.spawn(move || worker.run()).map_err(failed)?;

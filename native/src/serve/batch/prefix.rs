@@ -149,6 +149,11 @@ impl Pool {
         self.shrink();
     }
 
+    /// Returns when everything is on the disk that shall be; nothing goes there any more.
+    pub fn finish(&mut self) {
+        self.disk = None;
+    }
+
     /// Bytes in memory.
     pub fn memory(&self) -> u64 {
         self.entries.iter().filter_map(|entry| entry.memory.as_ref()).map(|bytes| bytes.len() as u64).sum()

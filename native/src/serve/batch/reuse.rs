@@ -4,22 +4,29 @@
 //! longest ago. Where another slot or the pool has more of the prompt, that is copied; what the slot held goes into the
 //! pool first, unless most of it stays or it is to be had elsewhere.
 
+use std::sync::Arc;
+
 use tracing::{debug, warn};
 
 use super::inbox::Queued;
 use super::prefix::{Fit, WORTH, common, usable};
-use super::slot::{Running, Slot};
+use super::slot::{Lead, Running, Slot};
 use super::worker::Worker;
 
 /// Where the beginning of a prompt comes from.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
-    /// The slot itself.
-    Own,
     /// Another slot.
     Slot(usize),
     /// The pool.
     Pool(Fit),
+}
+
+/// A beginning of a prompt.
+struct Known {
+    bytes: Arc<Vec<u8>>,
+    /// The tokens that are said to be in it, where it comes from the pool.
+    tokens: Option<Vec<u32>>,
 }
 
 impl Worker {
@@ -28,29 +35,87 @@ impl Worker {
         let Some(id) = queued.job.slot.or_else(|| self.choose_slot(&queued)) else { return };
         let shared = self.shared_with(&queued.job.prompt);
         let cached = self.prepare(id, &queued);
-        let metrics = &self.metrics;
-        let result = if cached > 0 { &metrics.prefix_hits } else { &metrics.prefix_misses };
-        result.inc();
-        metrics.reused_tokens.inc_by(cached as u64);
+        let lead = self.find_lead(&queued, cached);
+        if lead.is_none() {
+            self.count(cached);
+        }
         debug!(job = queued.id, slot = id, prompt = queued.job.prompt.len(), cached, "begins");
         let checkpoints = self.checkpoints(&queued, cached, shared);
         let slot = &mut self.slots[id];
         slot.used = queued.id;
-        let running = Running::new(queued, id, cached, checkpoints);
+        let running = Running::new(queued, id, cached, checkpoints, lead);
         self.shared.board.set_job(id, Some(&running));
         slot.running = Some(running);
         self.shared.board.update(id, &self.slots[id]);
     }
 
-    /// The free slot whose content stays for the most part, else the one that was used longest ago.
+    /// Has jobs go on that waited for another slot to read what they have in common, if it has by now or will not any more.
+    pub fn follow(&mut self) {
+        let mut saved: Option<(usize, usize, Known)> = None;
+        for id in 0..self.slots.len() {
+            let Some(lead) = self.slots[id].running.as_ref().and_then(|running| running.lead) else { continue };
+            // One that stands still because nobody fetches its events holds up nobody else.
+            let leads = |running: &Running| running.id == lead.job && running.outbox.is_empty();
+            let leader = &self.slots[lead.slot];
+            if leader.running.as_ref().is_some_and(leads) && leader.sequence.tokens().len() < lead.tokens {
+                continue;
+            }
+            let (own, others) = (self.has(id, id), self.has(lead.slot, id));
+            let is_saved = |(slot, tokens, _): &(usize, usize, Known)| (*slot, *tokens) == (lead.slot, others);
+            if others >= own + WORTH && !saved.as_ref().is_some_and(is_saved) {
+                saved = self.take(Origin::Slot(lead.slot), others).map(|known| (lead.slot, others, known));
+            }
+            if let Some((_, _, known)) = saved.as_ref().filter(|saved| is_saved(saved)) {
+                self.put(id, known);
+            }
+            let cached = self.has(id, id);
+            self.slots[id].sequence.rewind(cached);
+            self.count(cached);
+            if let Some(running) = &mut self.slots[id].running {
+                running.start_reading(cached);
+            }
+        }
+    }
+
+    /// How much of the prompt of slot `reader` slot `id` has.
+    fn has(&self, id: usize, reader: usize) -> usize {
+        let prompt = self.slots[reader].running.as_ref().map_or(&[][..], |running| &running.job.prompt);
+        usable(self.slots[id].sequence.tokens(), self.slots[id].sequence.oldest(), prompt)
+    }
+
+    /// A slot that is about to read a good part of this prompt for a job of its own.
+    fn find_lead(&self, queued: &Queued, cached: usize) -> Option<Lead> {
+        let prompt = &queued.job.prompt;
+        let lead = |(slot, running): (usize, &Running)| {
+            let tokens = common(&running.job.prompt, prompt).min(prompt.len() - 1);
+            Lead { slot, job: running.id, tokens }
+        };
+        let running = self.slots.iter().enumerate().filter_map(|(id, slot)| Some((id, slot.running.as_ref()?)));
+        let reading = running.filter(|(_, running)| running.is_reading() && running.lead.is_none());
+        let best = reading.map(lead).max_by_key(|lead| lead.tokens);
+        best.filter(|lead| queued.job.cache_prompt && lead.tokens >= cached + WORTH)
+    }
+
+    /// A job begins to read behind so many tokens that are known.
+    fn count(&self, cached: usize) {
+        let result = if cached > 0 { &self.metrics.prefix_hits } else { &self.metrics.prefix_misses };
+        result.inc();
+        self.metrics.reused_tokens.inc_by(cached as u64);
+    }
+
+    /// The free slot in which least would be lost: one whose content goes on in the prompt, an empty one, or one whose content
+    /// stays for the most part; else the one that was used longest ago.
     fn choose_slot(&self, queued: &Queued) -> Option<usize> {
         let free = || self.slots.iter().enumerate().filter(|(_, slot)| slot.running.is_none());
+        let has_empty = free().any(|(_, slot)| slot.sequence.tokens().is_empty());
         let goes_on = |slot: &Slot| {
-            let kept = self.usable(slot, queued);
-            (kept > 0 && 2 * kept >= slot.sequence.tokens().len()).then_some(kept)
+            let (kept, len) = (self.usable(slot, queued), slot.sequence.tokens().len());
+            let fits = len - kept < WORTH || (!has_empty && 2 * kept >= len);
+            (kept > 0 && fits).then_some(kept)
         };
         let fitting = free().filter_map(|(id, slot)| Some((goes_on(slot)?, id))).max();
-        let oldest = || free().min_by_key(|(_, slot)| slot.used).map(|(id, _)| id);
+        let oldest =
+            || free().min_by_key(|(_, slot)| (!slot.sequence.tokens().is_empty(), slot.used)).map(|(id, _)| id);
         fitting.map(|(_, id)| id).or_else(oldest)
     }
 
@@ -68,19 +133,39 @@ impl Worker {
         let pooled = self.pool.find(&queued.job.prompt).filter(|_| queued.job.cache_prompt);
         let pooled = pooled.map(|fit| (fit.tokens, Origin::Pool(fit)));
         let best = others.chain(pooled).max_by_key(|(tokens, _)| *tokens).filter(|(tokens, _)| *tokens >= own + WORTH);
-        let (tokens, origin) = best.unwrap_or((own, Origin::Own));
+        let known = best.and_then(|(tokens, origin)| self.take(origin, tokens));
         self.keep_content(id, &queued.job.prompt);
-        let taken = match origin {
-            Origin::Own => Ok(()),
-            Origin::Slot(other) => self.copy(other, id, tokens),
-            Origin::Pool(fit) => self.fetch(fit, id),
-        };
-        if let Err(why) = taken {
-            warn!("a known beginning of a prompt cannot be used: {why}");
+        if let Some(known) = known {
+            self.put(id, &known);
         }
-        // Where it could not be taken, the slot has what it had.
-        let kept = usable(self.slots[id].sequence.tokens(), self.slots[id].sequence.oldest(), &queued.job.prompt);
-        self.slots[id].sequence.rewind(if queued.job.cache_prompt { kept.min(tokens) } else { 0 })
+        let kept = self.usable(&self.slots[id], queued);
+        self.slots[id].sequence.rewind(kept)
+    }
+
+    /// The first so many tokens of a slot, or a snapshot that has them.
+    fn take(&mut self, origin: Origin, tokens: usize) -> Option<Known> {
+        match origin {
+            Origin::Pool(fit) => self.pool.fetch(fit).map(|(bytes, tokens)| Known { bytes, tokens: Some(tokens) }),
+            Origin::Slot(other) => {
+                let saved = self.slots[other].sequence.save(tokens);
+                let saved = saved.inspect_err(|cause| warn!("slot {other} cannot be copied: {cause}"));
+                saved.ok().map(|bytes| Known { bytes: Arc::new(bytes), tokens: None })
+            }
+        }
+    }
+
+    /// Makes a known beginning a slot's content. One that is refused changes nothing, and leaves the pool.
+    fn put(&mut self, id: usize, known: &Known) {
+        let sequence = &mut self.slots[id].sequence;
+        let refused = match (sequence.load(&known.bytes), &known.tokens) {
+            (Err(cause), _) => cause.to_string(),
+            (Ok(_), Some(tokens)) if sequence.tokens() != tokens => "its tokens are others".to_owned(),
+            (Ok(_), _) => return,
+        };
+        match &known.tokens {
+            Some(tokens) => self.pool.reject(tokens, &refused),
+            None => warn!("a slot cannot be copied to another: {refused}"),
+        }
     }
 
     /// Puts a slot's content into the pool, if a good part of it is about to be lost and cannot be had elsewhere.
@@ -103,24 +188,6 @@ impl Worker {
             Ok(bytes) => self.pool.insert(sequence.tokens(), sequence.oldest(), bytes),
             Err(cause) => warn!("the content of slot {id} is not kept: {cause}"),
         }
-    }
-
-    /// Copies the first so many tokens of a slot to another.
-    fn copy(&mut self, from: usize, to: usize, len: usize) -> Result<(), String> {
-        let bytes = self.slots[from].sequence.save(len).map_err(|cause| cause.to_string())?;
-        self.slots[to].sequence.load(&bytes).map_err(|cause| cause.to_string())?;
-        Ok(())
-    }
-
-    fn fetch(&mut self, fit: Fit, to: usize) -> Result<(), String> {
-        let (bytes, tokens) = self.pool.fetch(fit).ok_or("it is gone")?;
-        let sequence = &mut self.slots[to].sequence;
-        let loaded = sequence.load(&bytes).map_err(|cause| cause.to_string());
-        let checked = match loaded {
-            Ok(_) if sequence.tokens() != tokens => Err("it has other tokens than it should have".to_owned()),
-            loaded => loaded.map(|_| ()),
-        };
-        checked.inspect_err(|why| self.pool.reject(&tokens, why))
     }
 
     /// Where in a prompt a snapshot should be made. A model whose layers have windows cannot go back far: so where the

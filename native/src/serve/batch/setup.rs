@@ -10,8 +10,18 @@ use crate::memory;
 use crate::output::size;
 use crate::pool::Threads;
 
+/// What computes.
+pub struct Engine {
+    /// Runs passes.
+    pub runner: Runner,
+    /// One for each slot.
+    pub sequences: Vec<Sequence>,
+    /// The threads of the passes.
+    pub threads: Arc<Threads>,
+}
+
 /// Lays out all memory of a batch.
-pub fn start(model: &Arc<Model>, options: &BatchOptions) -> Result<(Runner, Vec<Sequence>)> {
+pub fn start(model: &Arc<Model>, options: &BatchOptions) -> Result<Engine> {
     let run = run_options(model, options);
     let (slots, context) = (run.sequences, run.context);
     if context < slots {
@@ -24,10 +34,10 @@ pub fn start(model: &Arc<Model>, options: &BatchOptions) -> Result<(Runner, Vec<
         return Err(Error::new(Kind::Memory, message));
     }
     let failed = |cause| Error::new(Kind::Memory, what.clone()).because(cause);
-    let pool = Arc::new(Threads::new(options.threads)?);
-    let runner = Runner::new(model.clone(), pool, &run).map_err(failed)?;
+    let threads = Arc::new(Threads::new(options.threads)?);
+    let runner = Runner::new(model.clone(), threads.clone(), &run).map_err(failed)?;
     let sequences = (0..slots).map(|_| runner.sequence()).collect::<Result<_, _>>().map_err(failed)?;
-    Ok((runner, sequences))
+    Ok(Engine { runner, sequences, threads })
 }
 
 /// Bytes that a batch takes, apart from the model's file.

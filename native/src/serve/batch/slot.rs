@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
@@ -12,6 +12,7 @@ use woolly_engine::session::{Continuation, Entry, Finish, Piece, Sequence};
 use woolly_engine::tokenizer::Tokenizer;
 
 use super::super::job::{Done, Event, Job, Probabilities, PromptProgress, SlotJob, SlotState, Timings, Token};
+use super::super::metrics::Metrics;
 use super::inbox::Queued;
 use super::plan::Want;
 
@@ -31,6 +32,21 @@ impl Slot {
         let running = self.running.as_ref().filter(|_| share > 0)?;
         Some(Entry { sequence: &mut self.sequence, tokens: running.tokens(share), logits: running.logits(share) })
     }
+
+    /// Chooses the job's next token from the logits.
+    pub fn choose(&mut self, logits: &[f32], tokenizer: &Tokenizer, metrics: &Metrics) -> Step {
+        let room = self.sequence.context() - self.sequence.tokens().len();
+        let Some(running) = &mut self.running else { return Step::On };
+        let (before, generated) = (running.written, running.continuation.generated());
+        let step = running.choose(logits, tokenizer, room);
+        metrics.generated_tokens.inc_by((running.continuation.generated() - generated) as u64);
+        match (before, running.written) {
+            (Some((_, before)), Some((_, now))) => metrics.inter_token.observe((now - before).as_secs_f64()),
+            (_, Some((now, _))) => metrics.first_token.observe((now - running.since).as_secs_f64()),
+            _ => {}
+        }
+        step
+    }
 }
 
 /// A job that has a slot.
@@ -45,6 +61,8 @@ pub struct Running {
     pub phase: Phase,
     /// Tokens of the prompt that need not be computed.
     pub cached: usize,
+    /// Whom it waits for.
+    pub lead: Option<Lead>,
     /// How long the sequence is when a snapshot of it shall be made, ascending.
     checkpoints: Vec<usize>,
     /// When it was accepted.
@@ -55,6 +73,17 @@ pub struct Running {
     pub written: Option<(Instant, Instant)>,
     sampler: Sampler,
     continuation: Continuation,
+}
+
+/// A slot that is reading what a job begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Lead {
+    /// Its number.
+    pub slot: usize,
+    /// The job that it reads for.
+    pub job: u64,
+    /// How many tokens of the prompt it will have.
+    pub tokens: usize,
 }
 
 /// How far a job is.
@@ -77,17 +106,22 @@ pub enum Step {
 
 impl Running {
     /// A job that begins, with so many of its tokens in the sequence of slot `slot` already.
-    pub fn new(queued: Queued, slot: usize, cached: usize, checkpoints: Vec<usize>) -> Self {
+    pub fn new(queued: Queued, slot: usize, cached: usize, checkpoints: Vec<usize>, lead: Option<Lead>) -> Self {
         let Queued { id, job, sampler, continuation, sender, since } = queued;
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
-        Self { id, job, outbox, phase, cached, checkpoints, since, started, written: None, sampler, continuation }
+        let mut running =
+            Self { id, job, outbox, phase, cached, lead, checkpoints, since, started, written: None, sampler, continuation };
+        if lead.is_none() {
+            running.report(cached, Duration::ZERO);
+        }
+        running
     }
 
     /// What it has for the next pass.
     pub fn want(&self) -> Want {
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() || self.lead.is_some() {
             return Want::Nothing;
         }
         match self.phase {
@@ -100,6 +134,18 @@ impl Running {
         }
     }
 
+    /// Whether its prompt is still being read.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Reading(_))
+    }
+
+    /// It waits for nobody any more: so many tokens of the prompt are in the sequence.
+    pub fn start_reading(&mut self, cached: usize) {
+        (self.lead, self.cached, self.phase) = (None, cached, Phase::Reading(cached));
+        self.checkpoints.retain(|at| *at > cached);
+        self.report(cached, Duration::ZERO);
+    }
+
     /// Whether a snapshot of the sequence shall be made now, before its next pass.
     pub fn take_checkpoint(&mut self) -> bool {
         let Phase::Reading(done) = self.phase else { return false };
@@ -110,13 +156,18 @@ impl Running {
         is_due
     }
 
+    /// Tells how far the prompt is: first before anything of it is computed, then after each piece.
+    fn report(&mut self, processed: usize, time: Duration) {
+        let total = self.job.prompt.len();
+        self.outbox.send(Event::Prompt(PromptProgress { total, cached: self.cached, processed, time }));
+    }
+
     /// So many tokens of it were computed: whether the logits behind them are wanted.
     pub fn computed(&mut self, count: usize) -> bool {
         let Phase::Reading(done) = &mut self.phase else { return true };
         *done += count;
         let (processed, total) = (*done, self.job.prompt.len());
-        let time = self.started.elapsed();
-        self.outbox.send(Event::Prompt(PromptProgress { total, cached: self.cached, processed, time }));
+        self.report(processed, self.started.elapsed());
         if processed < total {
             return false;
         }
@@ -125,7 +176,7 @@ impl Running {
     }
 
     /// Chooses the next token from the logits; `room` is how many more tokens the sequence can take.
-    pub fn choose(&mut self, logits: &[f32], tokenizer: &Tokenizer, room: usize) -> Step {
+    fn choose(&mut self, logits: &[f32], tokenizer: &Tokenizer, room: usize) -> Step {
         let now = Instant::now();
         self.written = Some((self.written.map_or(now, |(first, _)| first), now));
         if self.continuation.finish().is_some() {

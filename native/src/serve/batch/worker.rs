@@ -2,20 +2,24 @@
 
 use std::iter::zip;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error};
-use woolly_engine::session::{self, Entry, Runner, Sequence};
+use woolly_engine::pool::Pool as _;
+use woolly_engine::session::{self, Entry, Runner};
 
 use super::super::job::{Event, Failure};
 use super::super::metrics::{Metrics, Outcome, add};
 use super::inbox::{Order, Queued};
 use super::prefix::Pool;
+use super::setup::Engine;
 use super::slot::{Outbox, Running, Slot, Step};
 use super::{Shared, plan};
 use crate::error::{Error, Result};
 use crate::files::Watch;
+use crate::pool::Threads;
 
 /// How often it looks whether a job that stands still can go on, while no other one can.
 const TICK: Duration = Duration::from_millis(5);
@@ -28,7 +32,8 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<Metrics>,
     watch: Watch,
-    pub(super) runner: Runner,
+    threads: Arc<Threads>,
+    runner: Runner,
     pub(super) slots: Vec<Slot>,
     pub(super) pool: Pool,
     /// Events of jobs that are over and have left their slots, where nobody has fetched them yet.
@@ -37,23 +42,31 @@ pub struct Worker {
     batch: usize,
     /// Whether the last turn computed something.
     busy: bool,
+    /// Tokens in the sequences, as the metrics have it.
+    tokens: i64,
 }
 
 impl Worker {
     /// The thread's beginning.
-    pub fn new(
-        shared: Arc<Shared>,
-        watch: Watch,
-        runner: Runner,
-        sequences: Vec<Sequence>,
-        pool: Pool,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, watch: Watch, engine: Engine, pool: Pool, metrics: Arc<Metrics>) -> Self {
+        let Engine { runner, sequences, threads } = engine;
         let slots: Vec<Slot> =
             sequences.into_iter().map(|sequence| Slot { sequence, running: None, used: 0 }).collect();
         metrics.kv_capacity.inc_by((slots.len() * shared.context) as i64);
         let batch = runner.batch();
-        Self { shared, metrics, watch, runner, slots, pool, leaving: Vec::new(), batch, busy: false }
+        Self {
+            shared,
+            metrics,
+            watch,
+            threads,
+            runner,
+            slots,
+            pool,
+            leaving: Vec::new(),
+            batch,
+            busy: false,
+            tokens: 0,
+        }
     }
 
     /// Works until the batch is closed or cannot go on.
@@ -74,6 +87,8 @@ impl Worker {
         self.obey();
         self.dismiss();
         self.admit();
+        self.follow();
+        self.count_tokens();
         match self.pass() {
             Ok(computed) => {
                 self.busy = computed > 0;
@@ -179,14 +194,13 @@ impl Worker {
         let start = Instant::now();
         self.decode(&shares).map_err(|cause| Error::other("cannot compute the next tokens").because(cause))?;
         self.watch.check()?;
-        self.count(&wants, &shares, start.elapsed());
-        let mut row = 0;
-        for (id, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0) {
-            if self.step(id, *share, &mut row) == Step::Over {
-                let slot = &mut self.slots[id];
-                let done = slot.running.as_ref().map(|running| running.done(slot.sequence.tokens().len()));
-                self.leave(id, done, Outcome::Done);
-            }
+        self.count_pass(&wants, &shares, start.elapsed());
+        let read: Vec<bool> =
+            shares.iter().enumerate().map(|(id, share)| *share > 0 && self.advance(id, *share)).collect();
+        for id in self.choose(&read) {
+            let slot = &mut self.slots[id];
+            let done = slot.running.as_ref().map(|running| running.done(slot.sequence.tokens().len()));
+            self.leave(id, done, Outcome::Done);
         }
         Ok(shares.iter().sum())
     }
@@ -197,32 +211,49 @@ impl Worker {
         self.runner.decode(&mut entries)
     }
 
-    /// What a slot makes of the pass; its logits, if it has any, are in the row.
-    fn step(&mut self, id: usize, share: usize, row: &mut usize) -> Step {
-        let mut step = Step::On;
-        let Some(running) = &mut self.slots[id].running else { return step };
+    /// So many tokens of a slot were computed: whether there are logits behind them.
+    fn advance(&mut self, id: usize, share: usize) -> bool {
+        let Some(running) = &mut self.slots[id].running else { return false };
         let is_read = running.computed(share);
         if running.take_checkpoint() {
             self.keep(id);
         }
-        let Slot { sequence, running: Some(running), .. } = &mut self.slots[id] else { return Step::On };
-        if is_read {
-            let before = running.written;
-            let room = self.shared.context - sequence.tokens().len();
-            let logits = self.runner.logits(*row);
-            *row += 1;
-            step = running.choose(logits, self.shared.model.tokenizer(), room);
-            match (before, running.written) {
-                (Some((_, before)), Some((_, now))) => self.metrics.inter_token.observe((now - before).as_secs_f64()),
-                (_, Some((now, _))) => self.metrics.first_token.observe((now - running.since).as_secs_f64()),
-                _ => {}
-            }
-        }
         self.shared.board.update(id, &self.slots[id]);
-        step
+        is_read
     }
 
-    fn count(&self, wants: &[plan::Want], shares: &[usize], time: Duration) {
+    /// Has the slots that have logits choose their next tokens, on all threads, since a large vocabulary takes its time:
+    /// which of them are done.
+    fn choose(&mut self, read: &[bool]) -> Vec<usize> {
+        let (shared, metrics) = (&*self.shared, &*self.metrics);
+        let with_logits = self.slots.iter_mut().enumerate().zip(read).filter(|(_, read)| **read).map(|(slot, _)| slot);
+        let choices = zip(with_logits, self.runner.rows());
+        let choices: Vec<_> = choices.map(|((id, slot), logits)| Mutex::new((id, slot, logits, Step::On))).collect();
+        let next = AtomicUsize::new(0);
+        let work = |_| {
+            while let Some(choice) = choices.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (id, slot, logits, step) = &mut *choice.lock().unwrap_or_else(PoisonError::into_inner);
+                *step = slot.choose(logits, shared.model.tokenizer(), metrics);
+                shared.board.update(*id, slot);
+            }
+        };
+        if choices.len() > 1 {
+            self.threads.broadcast(&work)
+        } else {
+            work(0)
+        }
+        let choices = choices.into_iter().map(|choice| choice.into_inner().unwrap_or_else(PoisonError::into_inner));
+        choices.filter(|(.., step)| *step == Step::Over).map(|(id, ..)| id).collect()
+    }
+
+    /// Keeps the gauge of all tokens in KV caches up to date.
+    fn count_tokens(&mut self) {
+        let tokens = self.slots.iter().map(|slot| slot.sequence.tokens().len()).sum::<usize>() as i64;
+        self.metrics.kv_tokens.inc_by(tokens - self.tokens);
+        self.tokens = tokens;
+    }
+
+    fn count_pass(&self, wants: &[plan::Want], shares: &[usize], time: Duration) {
         let slots = shares.iter().filter(|share| **share > 0).count();
         let total: usize = shares.iter().sum();
         let generated = wants.iter().filter(|want| **want == plan::Want::Token).count();
@@ -230,7 +261,6 @@ impl Worker {
         self.metrics.passes.inc();
         self.metrics.pass_slots.inc_by(slots as u64);
         self.metrics.prompt_tokens.inc_by((total - generated) as u64);
-        self.metrics.generated_tokens.inc_by(generated as u64);
         add(&self.metrics.prompt_seconds, part(total - generated));
         add(&self.metrics.generated_seconds, part(generated));
     }
@@ -244,7 +274,9 @@ impl Worker {
         self.metrics.ended(outcome);
         if let Some(last) = last {
             running.outbox.send(last);
-            self.leaving.push(running.outbox);
+            if !running.outbox.is_empty() {
+                self.leaving.push(running.outbox);
+            }
         }
     }
 
@@ -279,6 +311,8 @@ impl Worker {
         }
         self.metrics.kv_capacity.dec_by((self.slots.len() * self.shared.context) as i64);
         self.slots.clear();
+        self.count_tokens();
+        self.pool.finish();
         self.shared.ended.send_replace(true);
     }
 }

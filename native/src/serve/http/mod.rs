@@ -46,6 +46,7 @@ use woolly_engine::chat::Template;
 use super::metrics::Metrics;
 use super::models::{Models, Served};
 use crate::cli::Sampling;
+use crate::time;
 use error::{ApiError, Result};
 use messages::Conversation;
 use prompt::Prompt;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub metrics: bool,
     /// Whether there is a page to chat on.
     pub page: bool,
+    /// Whether answers say what the model was asked.
+    pub verbose: bool,
 }
 
 impl App {
@@ -103,7 +106,9 @@ impl App {
 
     /// A conversation with the variables that hold where it does not say.
     fn with_variables(&self, conversation: Conversation) -> Conversation {
-        let mut variables = self.settings.variables.clone();
+        let dates = time::dates().map(|(name, date)| (name.to_string(), date.into()));
+        let mut variables = Map::from_iter(dates);
+        variables.extend(self.settings.variables.clone());
         variables.extend(conversation.variables);
         Conversation { variables, ..conversation }
     }

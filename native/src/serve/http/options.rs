@@ -241,19 +241,19 @@ impl Options {
         self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
     }
 
-    /// The most tokens to generate, within the server's own limit; `None`: no limit.
-    pub fn max_tokens(&self, limit: Option<usize>) -> Result<Option<usize>> {
+    /// The most tokens to generate, where `default` holds if nothing is said; `None`: no limit.
+    pub fn max_tokens(&self, default: Option<usize>) -> Result<Option<usize>> {
         let names = [
             ("max_completion_tokens", self.max_completion_tokens),
             ("max_tokens", self.max_tokens),
             ("n_predict", self.n_predict),
         ];
         let Some((name, wanted)) = names.into_iter().find_map(|(name, value)| Some((name, value?))) else {
-            return Ok(limit);
+            return Ok(default);
         };
         match usize::try_from(wanted) {
-            Ok(wanted) => Ok(Some(limit.map_or(wanted, |limit| limit.min(wanted)))),
-            Err(_) if wanted == -1 => Ok(limit),
+            Ok(wanted) => Ok(Some(wanted)),
+            Err(_) if wanted == -1 => Ok(None),
             Err(_) => Err(ApiError::field(name, "expected -1 (no limit), 0 or a number of tokens")),
         }
     }

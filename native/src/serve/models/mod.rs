@@ -571,3 +571,6 @@ fn name_of(source: &Source) -> String {
     };
     stem(&text).to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use woolly_engine::gguf::Value;
+use woolly_tests::random_model::Extra;
 
 use super::*;
 
@@ -18,8 +18,9 @@ fn cached(options: BatchOptions) -> BatchOptions {
 
 /// A model whose layers look back 64 positions, but for every sixth.
 fn windowed() -> Arc<Model> {
-    let recipe = Recipe::new("gemma3", "gemma3").value("context_length", 2048u32);
-    model(recipe.value("attention.sliding_window", Value::U32(64)).build())
+    let norms = [Extra::QueryKeyNorms, Extra::PostNorms];
+    let recipe = Recipe::new("gemma3", "gemma3").extras(&norms).value("attention.sliding_window", 64u32);
+    model(recipe.build())
 }
 
 #[test]

@@ -190,6 +190,23 @@ fn slots_are_saved_restored_and_erased() {
 }
 
 #[test]
+fn a_panic_fails_the_jobs_and_nothing_else() {
+    let model = llama();
+    let mut engine = super::super::setup::start(&model, &options()).unwrap();
+    // A runner panics over the sequences of another one.
+    let other = super::super::setup::start(&model, &BatchOptions { context: 512, ..options() }).unwrap();
+    engine.sequences = other.sequences;
+    let metrics = Arc::new(Metrics::new());
+    let batch = Batch::launch(model, Watch::nothing(), engine, &options(), metrics.clone()).unwrap();
+    let failure = answer(&batch, job(prompt(1, 5), 3, Params::default())).failure;
+    assert!(matches!(failure, Some(Failure::Internal(_))), "{failure:?}");
+    block(batch.close(Duration::ZERO));
+    assert!(batch.fault().is_some());
+    assert!(matches!(batch.submit(endless()).err(), Some(Failure::Internal(_))));
+    assert_eq!((metrics.running.get(), metrics.count(Ended::Failed)), (0, 1));
+}
+
+#[test]
 fn closing_finishes_what_runs() {
     let (batch, _) = start(&llama(), &BatchOptions { parallel: 1, ..options() });
     let mut running = batch.submit(job(prompt(1, 30), 100, Params::default())).unwrap();

@@ -21,7 +21,7 @@ use crate::pool::Threads;
 
 /// A small model.
 fn llama() -> Arc<Model> {
-    model(Recipe::new("llama", "llama").value("context_length", 512u32).build())
+    model(Recipe::new("llama", "llama").build())
 }
 
 /// Four slots of a small context, without a prefix cache.

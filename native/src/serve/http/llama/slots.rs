@@ -145,7 +145,6 @@ pub async fn slot_action(
     Query(query): Query<ActionQuery>,
     MaybeBody(file): MaybeBody<SlotFile>,
 ) -> Result<Json<SlotResult>> {
-    check_enabled(&app)?;
     let served = app.named(query.model.as_deref()).await?;
     if id >= served.batch.parallel() {
         return Err(ApiError::field(

@@ -203,8 +203,9 @@ impl App {
 }
 
 async fn start(app: &App, asked: Asked<Chat>) -> Result<(Work, Options)> {
-    let Asked { own, options } = asked;
+    let Asked { own, mut options } = asked;
     own.check()?;
+    options.verbose.get_or_insert(app.settings.verbose);
     let report = own.report(&options)?;
     let served = app.served(&options).await?;
     let prompt = app.conversation_tokens(&served, own.conversation()).await?;
