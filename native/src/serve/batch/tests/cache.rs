@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use woolly_tests::random_model::Extra;
 
+use super::super::prefix::WORTH;
 use super::*;
 
 const CACHE: u64 = 64 << 20;
@@ -174,8 +175,9 @@ fn prompts_that_begin_alike_and_come_at_once_are_read_once() {
         asked.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     for (seed, found) in (11..14).zip(&answers) {
-        assert_eq!(found.cached, 120, "{seed}");
+        // Wherever the first one was when they came: it takes no longer to compute the few that may be left than to wait.
+        assert!((WORTH..=120).contains(&found.cached), "{seed}: {}", found.cached);
         assert_eq!(found.answer(), alone(&model, &options, &ask(seed)).answer(), "{seed}");
     }
-    assert_eq!(metrics.reused_tokens.get(), 3 * 120);
+    assert_eq!(metrics.prefix_hits.get(), 3);
 }
