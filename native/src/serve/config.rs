@@ -27,7 +27,12 @@ pub fn settle(line: &[OsString], env: impl Fn(&str) -> Option<OsString>) -> Resu
         Some(path) => read_file(&path, &options)?,
         None => Vec::new(),
     };
-    let missing = |option: &&Arg| given.value_source(option.get_id().as_str()) != Some(ValueSource::CommandLine);
+    let on_line = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+    // Models on the line are instead of those elsewhere, with or without the option's name before them.
+    let missing = |option: &&Arg| {
+        let id = option.get_id().as_str();
+        !on_line(id) && !(id == "more_models" && on_line("models"))
+    };
     let mut words = Vec::new();
     for option in options.iter().filter(missing) {
         let name = name(option);
@@ -195,7 +200,9 @@ mod tests {
 
     #[test]
     fn words_after_the_command_stay_behind() {
-        let serve = settled("woolly --offline serve --no-ui ./a.gguf", "port = 2", &[]).unwrap();
+        let env = [("WOOLLY_MODEL", "./b.gguf")];
+        let serve = settled("woolly --offline serve --no-ui ./a.gguf", "port = 2", &env).unwrap();
         assert_eq!((serve.models, serve.network.port), (vec!["./a.gguf".to_string()], 2));
+        assert!(serve.more_models.is_empty());
     }
 }
