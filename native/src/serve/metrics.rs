@@ -195,6 +195,7 @@ impl Metrics {
         let (used, capacity) = (self.kv_tokens.get() as f64, self.kv_capacity.get() as f64);
         let counters = [
             ("prompt_tokens_total", "Number of prompt tokens processed.", prompt),
+            ("prompt_tokens_cached_total", "Number of prompt tokens reused.", self.reused_tokens.get() as f64),
             ("prompt_seconds_total", "Prompt process time", prompt_seconds),
             ("tokens_predicted_total", "Number of generation tokens processed.", generated),
             ("tokens_predicted_seconds_total", "Predict process time", generated_seconds),
