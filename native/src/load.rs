@@ -91,7 +91,7 @@ impl Loaded {
     pub fn session_with(&self, threads: usize, options: &Options) -> Result<Session> {
         let mut options = *options;
         if options.context == 0 {
-            options.context = memory::fitting_context(&self.model, &options);
+            options.context = memory::fitting_context(&self.model, &options, 1);
         }
         let trained = self.model.spec().context;
         if options.context > trained {

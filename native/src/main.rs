@@ -6,6 +6,8 @@
 //!                 -> output                      (text becomes bytes on stdout)
 //! ```
 
+#[cfg(target_os = "linux")]
+mod bus;
 mod cli;
 mod commands;
 mod conversation;
@@ -21,6 +23,7 @@ mod memory;
 mod output;
 mod pool;
 mod sampling;
+mod serve;
 mod store;
 mod table;
 mod time;
@@ -41,7 +44,10 @@ static ALLOCATOR: woolly_tests::counting_allocator::CountingAllocator =
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    start_log(cli.global.verbose);
+    // The server starts its own, by its own options.
+    if !matches!(cli.command, cli::Command::Serve(_)) {
+        start_log(cli.global.verbose);
+    }
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,

@@ -14,10 +14,11 @@ pub fn available() -> u64 {
     system.available_memory().min(limit)
 }
 
-/// The context that the model was trained for, or the longest one that leaves half of the memory to others.
-pub fn fitting_context(model: &Model, options: &Options) -> usize {
+/// The context that the model was trained for, or the longest one with which so many `sessions` leave half of the memory to
+/// others.
+pub fn fitting_context(model: &Model, options: &Options, sessions: usize) -> usize {
     let free = available().saturating_sub(model.gguf().size());
-    let fitting = model.context_within(free / 2, options);
+    let fitting = model.context_within(free / 2 / sessions as u64, options);
     fitting.max(SMALL_CONTEXT).min(model.spec().context)
 }
 

@@ -20,7 +20,8 @@ pub fn sampler(args: &Sampling, seed: u64, context: usize, loaded: &Loaded) -> R
         .map_err(|cause| Error::usage("cannot sample like this").because(cause))
 }
 
-fn params(args: &Sampling, seed: u64, context: usize, advice: Option<Advice>) -> Result<Params> {
+/// What the options say; where they say nothing, what suits the model.
+pub fn params(args: &Sampling, seed: u64, context: usize, advice: Option<Advice>) -> Result<Params> {
     let stages = args.samplers.as_deref().map(Stage::parse_list).transpose();
     let defaults = Params::default();
     Ok(Params {

@@ -10,6 +10,12 @@ pub fn now() -> DateTime {
     DateTime::from_unix(now.timestamp().as_second() + i64::from(now.offset().seconds()))
 }
 
+/// The date as templates that ask for no function expect it, by the names of their variables.
+pub fn dates() -> [(&'static str, String); 2] {
+    let now = Zoned::now();
+    [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")].map(|(name, format)| (name, now.strftime(format).to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

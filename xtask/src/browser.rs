@@ -5,7 +5,7 @@
 
 use crate::Outcome;
 use crate::npm::{self, Package};
-use crate::process::{apt_install, cargo, check, exists, root};
+use crate::process::{cargo, check, installed, root};
 use crate::real_models::{self, REAL_MODELS};
 use crate::wasm::target_folder;
 use crate::web;
@@ -35,7 +35,7 @@ pub fn suite() -> Outcome<Command> {
     command.env("WOOLLY_WEB", page).env("WOOLLY_TINY", answers(&models)?).env("WOOLLY_MODELS", models);
     command.env("WOOLLY_PACKAGE", package).env("WOOLLY_TARBALL", tarball);
     for (variable, names, package) in BROWSERS {
-        command.env(variable, browser(variable, names, package)?);
+        command.env(variable, installed(variable, names, package)?);
     }
     Ok(command)
 }
@@ -50,23 +50,4 @@ fn answers(models: &std::path::Path) -> Outcome<PathBuf> {
         cargo(&["run", "--quiet", "--profile=test", "-p", "woolly-tests", "--bin", "write_answers", "--"]);
     check(command.arg(&folder).args(real))?;
     Ok(folder)
-}
-
-/// The browser that the variable names, else one that is installed, else one that is now.
-fn browser(variable: &str, names: &[&str], package: &str) -> Outcome<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Ok(path.into());
-    }
-    let found = || names.iter().find_map(|name| on_path(name));
-    if found().is_none() && exists("apt-get") {
-        // A failure here (not root, no network) is reported just below, with what to do about it.
-        let _ = apt_install(&[package]);
-    }
-    let error = || format!("{} is needed (on Debian: apt-get install {package}); {variable} may name it", names[0]);
-    Ok(found().ok_or_else(error)?)
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -16,6 +16,7 @@ mod npm;
 mod process;
 mod real_models;
 mod reference;
+mod server;
 mod test;
 mod tidy;
 mod wasm;
@@ -61,6 +62,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "npm", help: "build the npm package into target/npm", run: Run::With(npm::run) },
     Command { name: "web", help: "serve the demo page, with the models given", run: Run::With(web::run) },
     Command { name: "browser", help: "test the npm package in browsers and in Node", run: Run::With(browser::run) },
+    Command { name: "server", help: "test the server with real clients and faults", run: Run::With(server::run) },
+    Command { name: "load", help: "measure the server with many clients (--help)", run: Run::With(server::load) },
     Command {
         name: "wasm_levels",
         help: "the tests of the instruction sets of WebAssembly, in Node",

@@ -70,11 +70,34 @@ pub fn exists(name: &str) -> bool {
     Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
-/// Installs Debian packages without questions; needs to be root.
+/// Installs Debian packages without questions, and without starting the services in them; needs to be root.
 pub fn apt_install(packages: &[&str]) -> Outcome {
     check(program("apt-get").arg("update").env("DEBIAN_FRONTEND", "noninteractive"))?;
-    let arguments = ["install", "-y", "--no-install-recommends"];
-    check(program("apt-get").args(arguments).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
+    let mut install = program("apt-get");
+    install.args(["install", "-y", "--no-install-recommends"]).args(packages);
+    // At this run level no service is to run, so none is started.
+    check(install.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
+}
+
+/// The program that the variable names, else one that is installed, else one that is now, from a Debian package.
+pub fn installed(variable: &str, names: &[&str], package: &str) -> Outcome<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    let found = || names.iter().find_map(|name| on_path(name));
+    if found().is_none() && exists("apt-get") {
+        // A failure here (not root, no network) is reported just below, with what to do about it.
+        let _ = apt_install(&[package]);
+    }
+    let error = || format!("{} is needed (on Debian: apt-get install {package}); {variable} may name it", names[0]);
+    Ok(found().ok_or_else(error)?)
+}
+
+/// A program in one of the folders of `PATH`, or where Debian has those of the system.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    let folders = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 fn not_started(command: &Command, error: &std::io::Error) -> String {

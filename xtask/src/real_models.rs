@@ -121,7 +121,7 @@ fn python_with_pip() -> Outcome<String> {
 }
 
 /// The file below `folder`, at any depth, whose name ends with `ending`.
-fn find_file(folder: &Path, ending: &str) -> Outcome<PathBuf> {
+pub fn find_file(folder: &Path, ending: &str) -> Outcome<PathBuf> {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
@@ -136,7 +136,8 @@ fn find_file(folder: &Path, ending: &str) -> Outcome<PathBuf> {
     Err(format!("no file like *{ending} in {}", folder.display()).into())
 }
 
-fn sha256(path: &Path) -> Outcome<String> {
+/// The SHA-256 of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> Outcome<String> {
     let mut file = std::fs::File::open(path)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
@@ -148,7 +149,7 @@ fn sha256(path: &Path) -> Outcome<String> {
 }
 
 /// The folder where programs of this user keep what can be made again.
-fn user_cache() -> Outcome<PathBuf> {
+pub fn user_cache() -> Outcome<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let home = || variable("HOME").ok_or("HOME is not set");
     Ok(match std::env::consts::OS {

@@ -3,7 +3,7 @@
 //! A stage that fails does not stop the ones after it, so one run shows everything that is wrong.
 
 use crate::process::{cargo, check, tee};
-use crate::{Outcome, arm, browser, isa, no_std, npm, real_models, tidy, wasm_levels};
+use crate::{Outcome, arm, browser, isa, no_std, npm, real_models, server, tidy, wasm_levels};
 use std::process::Command;
 use std::time::Instant;
 
@@ -30,6 +30,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "real models", run: model_tests },
     Stage { name: "npm package", run: || whole(npm::test()) },
     Stage { name: "browsers", run: || tests(&mut browser::suite()?) },
+    Stage { name: "server", run: || tests(&mut server::suite()?) },
     Stage { name: "documentation", run: || whole(documentation()) },
     Stage { name: "no_std", run: || whole(no_std::run()) },
 ];
@@ -82,7 +83,7 @@ fn whole(outcome: Outcome) -> Outcome<Count> {
     outcome.map(|()| Count { passed: 1, failed: 0 })
 }
 
-/// Runs a `cargo test` command, or the browser suite, and adds up the result lines.
+/// Runs a `cargo test` command, or one of the suites, and adds up the result lines.
 fn tests(command: &mut Command) -> Outcome<Count> {
     let (success, lines) = tee(command)?;
     let mut count =
@@ -97,7 +98,7 @@ fn tests(command: &mut Command) -> Outcome<Count> {
     Ok(count)
 }
 
-/// Reads "test result: ok. 5 passed; 0 failed; …", or what the browser suite ends with: "5 passed, 0 failed".
+/// Reads "test result: ok. 5 passed; 0 failed; …", or what the other suites end with: "5 passed, 0 failed".
 fn result_line(line: &str) -> Option<Count> {
     let Some(line) = line.strip_prefix("test result: ") else {
         let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;

@@ -60,6 +60,8 @@ pub struct Continuation {
     pending: Option<u32>,
     generated: usize,
     finish: Option<Finish>,
+    /// Which of the stop strings ended it.
+    stopped_by: Option<usize>,
 }
 
 /// The continuation of what is in a session's KV cache, token by token.
@@ -101,7 +103,8 @@ impl Continuation {
     /// The beginning of a generation, whose tokens are `tokenizer`'s.
     pub fn new(tokenizer: &Tokenizer, until: Until) -> Self {
         let finish = (until.max_tokens == Some(0)).then_some(Finish::Length);
-        Self { until, decoder: tokenizer.decoder(false), held: String::new(), pending: None, generated: 0, finish }
+        let decoder = tokenizer.decoder(false);
+        Self { until, decoder, held: String::new(), pending: None, generated: 0, finish, stopped_by: None }
     }
 
     /// The next step; `None` after the end. The first samples from the logits that the last [`Session::feed`] or
@@ -124,6 +127,43 @@ impl Continuation {
         self.finish
     }
 
+    /// The stop string that ended the text; `None` while none has.
+    pub fn stop(&self) -> Option<&str> {
+        self.stopped_by.map(|index| self.until.stop[index].as_str())
+    }
+
+    /// The step that a token is, for hosts that feed and sample themselves: nothing is fed here. A token that ends the
+    /// generation is not in the piece, and no part of the text.
+    pub fn accept(&mut self, tokenizer: &Tokenizer, token: u32) -> Piece {
+        if tokenizer.is_end(token) && !self.until.ignore_end {
+            return self.end(Finish::End);
+        }
+        self.generated += 1;
+        self.held += &self.decoder.push(tokenizer, token);
+        if let Some(at) = self.find_stop() {
+            self.held.truncate(at);
+            self.finish = Some(Finish::Stop);
+            return Piece { token: Some(token), text: core::mem::take(&mut self.held) };
+        }
+        if self.until.max_tokens == Some(self.generated) {
+            return Piece { token: Some(token), ..self.end(Finish::Length) };
+        }
+        let certain = self.held.len() - self.doubtful();
+        let rest = self.held.split_off(certain);
+        Piece { token: Some(token), text: core::mem::replace(&mut self.held, rest) }
+    }
+
+    /// Ends the generation with all text that was held back: where a token ends it, or a host that feeds itself has no
+    /// room for the next one.
+    pub fn end(&mut self, finish: Finish) -> Piece {
+        self.finish = Some(finish);
+        self.held += &self.decoder.finish();
+        if let Some(at) = self.find_stop() {
+            self.held.truncate(at);
+        }
+        Piece { token: None, text: core::mem::take(&mut self.held) }
+    }
+
     /// The next token: fed lazily, so that a generation never computes logits that nobody asks for.
     fn step(&mut self, session: &mut Session, sampler: &mut Sampler) -> Result<Piece, Error> {
         if let Some(token) = self.pending.take() {
@@ -133,40 +173,20 @@ impl Continuation {
             session.feed(&[token])?;
         }
         let token = sampler.sample(session.logits());
-        let tokenizer = session.runner.model().tokenizer();
-        if tokenizer.is_end(token) && !self.until.ignore_end {
-            return Ok(self.end(Finish::End));
+        let piece = self.accept(session.runner.model().tokenizer(), token);
+        if piece.token.is_some() {
+            sampler.accept(token);
+            self.pending = Some(token);
         }
-        sampler.accept(token);
-        self.generated += 1;
-        self.pending = Some(token);
-        self.held += &self.decoder.push(tokenizer, token);
-        if let Some(at) = self.stop_at() {
-            self.held.truncate(at);
-            self.finish = Some(Finish::Stop);
-            return Ok(Piece { token: Some(token), text: core::mem::take(&mut self.held) });
-        }
-        if self.until.max_tokens == Some(self.generated) {
-            return Ok(Piece { token: Some(token), ..self.end(Finish::Length) });
-        }
-        let certain = self.held.len() - self.doubtful();
-        let rest = self.held.split_off(certain);
-        Ok(Piece { token: Some(token), text: core::mem::replace(&mut self.held, rest) })
-    }
-
-    /// Ends the generation with all text that was held back.
-    fn end(&mut self, finish: Finish) -> Piece {
-        self.finish = Some(finish);
-        self.held += &self.decoder.finish();
-        if let Some(at) = self.stop_at() {
-            self.held.truncate(at);
-        }
-        Piece { token: None, text: core::mem::take(&mut self.held) }
+        Ok(piece)
     }
 
     /// Where the first stop string begins.
-    fn stop_at(&self) -> Option<usize> {
-        self.until.stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| self.held.find(stop.as_str())).min()
+    fn find_stop(&mut self) -> Option<usize> {
+        let stops = self.until.stop.iter().enumerate().filter(|(_, stop)| !stop.is_empty());
+        let (at, index) = stops.filter_map(|(index, stop)| Some((self.held.find(stop.as_str())?, index))).min()?;
+        self.stopped_by = Some(index);
+        Some(at)
     }
 
     /// Bytes at the end of the text that may be the beginning of a stop string.

@@ -115,6 +115,11 @@ impl Runner {
         self.state.logits(row)
     }
 
+    /// [`Runner::logits`] row by row, for several threads at a time.
+    pub fn rows(&mut self) -> impl Iterator<Item = &[f32]> {
+        self.state.all_logits().chunks_exact(self.limits.vocabulary)
+    }
+
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }

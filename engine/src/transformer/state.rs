@@ -96,6 +96,11 @@ impl State {
         &self.logits.get_mut()[row * vocabulary..][..vocabulary]
     }
 
+    /// All rows of logits, one after the other.
+    pub fn all_logits(&mut self) -> &[f32] {
+        self.logits.get_mut()
+    }
+
     /// Makes `row` of the logits row 0.
     pub fn move_logits(&mut self, row: usize) {
         let vocabulary = self.limits.vocabulary;

@@ -2,8 +2,11 @@
 
 mod generation;
 mod parse;
+mod serve;
 
 pub use generation::{Generation, Sampling};
+pub use parse::key;
+pub use serve::{LogFormat, Serve};
 
 use std::path::PathBuf;
 
@@ -75,6 +78,9 @@ pub enum Command {
     /// Hold a conversation
     #[command(after_long_help = CHAT_EXAMPLES)]
     Chat(Chat),
+    /// Serve models to many users at once, over HTTP
+    #[command(after_long_help = serve::SERVE_EXAMPLES)]
+    Serve(Box<Serve>),
     /// Fetch a model
     #[command(after_long_help = PULL_EXAMPLES)]
     Pull(Pull),

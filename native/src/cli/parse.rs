@@ -1,5 +1,7 @@
 //! Values of options: each function says what it expected.
 
+use std::net::IpAddr;
+
 use woolly_engine::session::KvType;
 
 /// Token ids of one option.
@@ -12,6 +14,10 @@ pub type Object = serde_json::Map<String, serde_json::Value>;
 /// How many of the last tokens a penalty looks at; the largest number means all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastN(pub usize);
+
+/// A number of tokens; none is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<usize>);
 
 /// The most threads that make sense.
 const MAX_THREADS: usize = 1024;
@@ -60,6 +66,41 @@ pub fn probability(text: &str) -> Result<f32, String> {
 pub fn last_n(text: &str) -> Result<LastN, String> {
     let number = if text == "-1" { Ok(usize::MAX) } else { text.parse() };
     number.map(LastN).map_err(|_| "expected -1 (the whole context), 0 (none) or a number of tokens".into())
+}
+
+/// A number of tokens, or -1 for no limit.
+pub fn limit(text: &str) -> Result<Limit, String> {
+    let number = if text == "-1" { Ok(None) } else { text.parse().map(Some) };
+    number.map(Limit).map_err(|_| "expected -1 (no limit) or a number of tokens".into())
+}
+
+/// A number of bytes, perhaps in units of 1024: K, M, G, T.
+pub fn size(text: &str) -> Result<u64, String> {
+    let expected = || "expected a number of bytes, or one with a unit, as in 512M or 16G".to_string();
+    let plain = text.trim().trim_end_matches("iB").trim_end_matches(['B', 'b']);
+    let (number, shift) = match plain.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&plain[..at], 10),
+        Some((at, 'm' | 'M')) => (&plain[..at], 20),
+        Some((at, 'g' | 'G')) => (&plain[..at], 30),
+        Some((at, 't' | 'T')) => (&plain[..at], 40),
+        _ => (plain, 0),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| expected())?;
+    let bytes = number * (1_u64 << shift) as f64;
+    if (0.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(expected()) }
+}
+
+/// An address of this machine.
+pub fn host(text: &str) -> Result<IpAddr, String> {
+    let plain = text.trim_start_matches('[').trim_end_matches(']');
+    let address = if plain == "localhost" { "127.0.0.1" } else { plain };
+    address.parse().map_err(|_| "expected an address such as 127.0.0.1, ::1 or 0.0.0.0, or localhost".into())
+}
+
+/// A key of a client. It travels in a header, so it is a word of ASCII.
+pub fn key(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.into()) } else { Err("expected letters, digits and signs of ASCII, without spaces".into()) }
 }
 
 /// A stop string: an empty one would stop everything at once.
@@ -128,6 +169,28 @@ mod tests {
         assert!(factor("0").is_err() && number("inf").is_err());
         assert!(last_n("-2").is_err() && chunk_context("3").is_err());
         assert_eq!(last_n("-1"), Ok(LastN(usize::MAX)));
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("1000"), Ok(1000));
+        assert_eq!(
+            (size("16k"), size("1.5M"), size("2GiB"), size("0")),
+            (Ok(16384), Ok(1_572_864), Ok(2 << 30), Ok(0))
+        );
+        for bad in ["", "x", "-1", "1X", "nan", "inf", "1e300T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_keys() {
+        assert_eq!(host("localhost"), host("127.0.0.1"));
+        assert_eq!(host("[::1]"), host("::1"));
+        assert!(host("example.org").is_err());
+        assert!(key("sk-1").is_ok() && key("").is_err() && key("a b").is_err() && key("ä").is_err());
+        assert_eq!((limit("-1"), limit("0")), (Ok(Limit(None)), Ok(Limit(Some(0)))));
+        assert!(limit("-2").is_err());
     }
 
     #[test]

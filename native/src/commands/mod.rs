@@ -10,6 +10,7 @@ mod perplexity;
 mod pull;
 mod rm;
 mod run;
+mod serve;
 mod template;
 mod tokenize;
 
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let done = match cli.command {
         Command::Run(args) => return run::run(&args, offline),
         Command::Chat(args) => return chat::run(&args, offline),
+        Command::Serve(_) => serve::run(),
         Command::Pull(args) => pull::run(&args, offline),
         Command::List(args) => list::run(&args, offline),
         Command::Rm(args) => rm::run(&args),

@@ -24,6 +24,7 @@ mod tests;
 mod ui;
 
 pub use catalogue::Advice;
+pub use names::{gguf_name, parts_of, stem};
 pub use source::Source;
 
 use crate::error::{Error, Kind, Result};
@@ -207,14 +208,14 @@ impl Store {
             Source::Hub(hub) => self.plan_hub(hub)?,
             Source::Url(url) => {
                 let name = url.file_name()?;
-                let stem = names::stem(&name).to_owned();
+                let stem = stem(&name).to_owned();
                 let (address, sha256) = (url.address.clone(), url.sha256.clone());
                 let remote = Remote { url: address, name, size: None, sha256, token: None };
                 (stem, source.to_string(), Origin::Web(vec![remote]))
             }
             Source::Pip(pip) => {
                 let name = pip.path.rsplit('/').next().unwrap_or(&pip.path);
-                (names::stem(name).to_owned(), source.to_string(), Origin::Pip(pip.clone()))
+                (stem(name).to_owned(), source.to_string(), Origin::Pip(pip.clone()))
             }
             Source::Path(_) | Source::Name(_) => return Err(Error::usage(format!("{source} is nothing to fetch"))),
         };
@@ -230,7 +231,7 @@ impl Store {
         let (remotes, files): (Vec<_>, Vec<_>) = hub::find(&self.http, &endpoint, hub)?.into_iter().unzip();
         let select = files.first().map(|file| file.path.clone());
         let source = Source::Hub(Hub { select, ..hub.clone() }).to_string();
-        let stem = remotes.first().map(|remote| names::stem(&remote.name).to_owned()).unwrap_or_default();
+        let stem = remotes.first().map(|remote| stem(&remote.name).to_owned()).unwrap_or_default();
         Ok((stem, source, Origin::Web(remotes)))
     }
 
@@ -345,7 +346,7 @@ fn as_expected(origin: Origin, model: Option<&Model>) -> Result<Origin> {
 
 /// A file on this machine; of a split one, all parts, whichever is named.
 fn local(path: &Path) -> Result<Entry> {
-    let paths = names::parts_of(path);
+    let paths = parts_of(path);
     let mut size = 0;
     let mut modified = SystemTime::UNIX_EPOCH;
     for part in &paths {

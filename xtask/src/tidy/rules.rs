@@ -33,6 +33,7 @@ const ROOT: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "deploy",
     "docs",
     "engine",
     "fuzz",
