@@ -103,8 +103,6 @@ pub struct Timings {
     pub predicted: usize,
     /// From the first token to the last one.
     pub predicted_time: Duration,
-    /// Time in the queue.
-    pub queued: Duration,
 }
 
 /// Why a job is refused or ends early.
@@ -193,6 +191,4 @@ pub struct SlotJob {
     pub predicted: usize,
     /// When it ends.
     pub until: Until,
-    /// How it samples.
-    pub sampling: Params,
 }

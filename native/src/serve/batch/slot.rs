@@ -111,8 +111,20 @@ impl Running {
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
-        let mut running =
-            Self { id, job, outbox, phase, cached, lead, checkpoints, since, started, written: None, sampler, continuation };
+        let mut running = Self {
+            id,
+            job,
+            outbox,
+            phase,
+            cached,
+            lead,
+            checkpoints,
+            since,
+            started,
+            written: None,
+            sampler,
+            continuation,
+        };
         if lead.is_none() {
             running.report(cached, Duration::ZERO);
         }
@@ -213,7 +225,6 @@ impl Running {
             prompt_time: first - self.started,
             predicted: self.continuation.generated(),
             predicted_time: last - first,
-            queued: self.started - self.since,
         }
     }
 
@@ -337,7 +348,6 @@ impl Board {
             processed: running.cached,
             predicted: 0,
             until: running.job.until.clone(),
-            sampling: running.job.sampling.clone(),
         });
         *self.posts[slot].job.lock().unwrap_or_else(PoisonError::into_inner) = job;
     }

@@ -22,7 +22,7 @@ const RETRY_SECONDS: &str = "1";
 pub struct ApiError {
     status: StatusCode,
     headers: HeaderMap,
-    body: ErrorBody,
+    body: Box<ErrorBody>,
 }
 
 /// The body of an error.
@@ -62,7 +62,7 @@ impl ApiError {
             n_prompt_tokens: None,
             n_ctx: None,
         };
-        Self { status, headers: HeaderMap::new(), body: ErrorBody { error: detail } }
+        Self { status, headers: HeaderMap::new(), body: Box::new(ErrorBody { error: detail }) }
     }
 
     /// A request that has no meaning.

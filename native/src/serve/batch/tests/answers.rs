@@ -19,7 +19,7 @@ fn mix(count: usize) -> Vec<Job> {
             2 => job.until.ignore_end = true,
             _ => {}
         }
-        job.cache_prompt = i % 3 != 0;
+        job.cache_prompt = !i.is_multiple_of(3);
         job
     };
     (0..count).map(kind).collect()

@@ -151,11 +151,11 @@ fn probabilities_are_the_models_or_the_samplers() {
     for (id, model) in probabilities(false) {
         assert_eq!(model.top.len(), 5);
         assert!(model.top.is_sorted_by(|a, b| a.1 >= b.1) && sum(&model.top) < 0.999);
-        assert!(model.top.iter().any(|top| *top == (id, model.chosen)));
+        assert!(model.top.contains(&(id, model.chosen)));
     }
     for (id, sampler) in probabilities(true) {
         assert!(sampler.top.len() <= 3 && (sum(&sampler.top) - 1.0).abs() < 1e-4);
-        assert!(sampler.top.iter().any(|top| *top == (id, sampler.chosen)));
+        assert!(sampler.top.contains(&(id, sampler.chosen)));
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Slot {
     /// Those that have been computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     n_prompt_tokens_processed: Option<usize>,
-    /// How it samples, where clients may know it.
+    /// How far its answer is.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<Vec<NextToken>>,
 }

@@ -56,7 +56,7 @@ pub async fn complete(app: State<Arc<App>>, asked: Asked<Completion>) -> Result<
 ))]
 pub async fn stream(State(app): State<Arc<App>>, asked: Asked<Streamed>) -> Result<Response> {
     let work = app.ole_work(asked).await?;
-    Ok(sse::response(OleWriter::default(), work))
+    Ok(sse::response(OleWriter, work))
 }
 
 impl App {
