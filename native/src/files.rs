@@ -112,6 +112,7 @@ impl Mark {
 
 impl Watch {
     /// Of a model that is in memory alone.
+    #[cfg(test)]
     pub fn nothing() -> Self {
         Self { files: Vec::new() }
     }

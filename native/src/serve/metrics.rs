@@ -152,6 +152,7 @@ impl Metrics {
     }
 
     /// How many requests ended so.
+    #[cfg(test)]
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.requests.get_or_create(&Ended { outcome }).get()
     }

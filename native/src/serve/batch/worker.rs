@@ -119,29 +119,31 @@ impl Worker {
         self.shared.inbox.closing().is_some_and(|by| !running || by <= Instant::now())
     }
 
-    /// Carries out the orders whose slots are free.
+    /// Carries out the orders whose slots are free. Who gets the answer sees the slot as it then is.
     fn obey(&mut self) {
-        let slots = &mut self.slots;
+        let (slots, board) = (&mut self.slots, &self.shared.board);
         for order in self.shared.inbox.orders(|order| slots[order.slot()].running.is_none()) {
             let id = order.slot();
-            let sequence = &mut slots[id].sequence;
+            let slot = &mut slots[id];
             match order {
                 Order::Erase(_, reply) => {
-                    let tokens = sequence.tokens().len();
-                    sequence.rewind(0);
+                    let tokens = slot.sequence.tokens().len();
+                    slot.sequence.rewind(0);
+                    board.update(id, slot);
                     reply.send(Ok(tokens)).ok();
                 }
                 Order::Save(_, reply) => {
+                    let tokens = slot.sequence.tokens().len();
                     let failed = |cause| Failure::Internal(format!("cannot save slot {id}: {cause}"));
-                    let saved = sequence.save(sequence.tokens().len()).map(|bytes| (sequence.tokens().len(), bytes));
-                    reply.send(saved.map_err(failed)).ok();
+                    reply.send(slot.sequence.save(tokens).map(|bytes| (tokens, bytes)).map_err(failed)).ok();
                 }
                 Order::Restore(_, bytes, reply) => {
                     let failed = |cause| Failure::Invalid(format!("cannot restore slot {id}: {cause}"));
-                    reply.send(sequence.load(&bytes).map_err(failed)).ok();
+                    let loaded = slot.sequence.load(&bytes).map_err(failed);
+                    board.update(id, slot);
+                    reply.send(loaded).ok();
                 }
             }
-            self.shared.board.update(id, &slots[id]);
         }
     }
 

@@ -164,6 +164,22 @@ fn a_file_that_is_cut_short_fails_its_model_alone() {
     assert!(matches!(ask(&again, 3), Event::Done(_)));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_may_be_cut_short_at_any_moment() {
+    for _ in 0..5 {
+        let server = server(&["a"], 5);
+        let served = server.get("a").unwrap();
+        let file = fs::File::options().write(true).open(server.path("a")).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| file.set_len(5000).unwrap());
+            // What is answered until then is right, and then nothing is.
+            while let Event::Done(_) = ask(&served, 50) {}
+        });
+        assert!(matches!(ask(&served, 3), Event::Failed(Failure::Internal(_))));
+    }
+}
+
 #[test]
 fn a_file_that_is_replaced_is_used_as_it_was() {
     let server = server(&["a"], 5);
