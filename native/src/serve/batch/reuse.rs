@@ -98,7 +98,8 @@ impl Worker {
 
     /// A job begins to read behind so many tokens that are known.
     fn count(&self, cached: usize) {
-        let result = if cached > 0 { &self.metrics.prefix_hits } else { &self.metrics.prefix_misses };
+        // The first token is the same for all.
+        let result = if cached > 1 { &self.metrics.prefix_hits } else { &self.metrics.prefix_misses };
         result.inc();
         self.metrics.reused_tokens.inc_by(cached as u64);
     }

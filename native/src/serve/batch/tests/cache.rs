@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use woolly_tests::random_model::Extra;
 
+use super::super::prefix::WORTH;
 use super::*;
 
 const CACHE: u64 = 64 << 20;
@@ -45,7 +46,7 @@ fn a_shared_beginning_is_copied_from_a_busy_slot() {
     let model = llama();
     let (batch, _) = start(&model, &options());
     let system = prompt(1, 100);
-    let ask = |seed| [&system[..], &prompt(seed, 10)].concat();
+    let ask = |seed| [&system[..], &prompt(seed, 11)[1..]].concat();
     let endless = Job { until: Until { ignore_end: true, ..Until::default() }, ..greedy(ask(5)) };
     let mut busy = batch.submit(endless).unwrap();
     while !matches!(busy.events.blocking_recv(), Some(Event::Token(_))) {}
@@ -64,7 +65,8 @@ fn what_is_overwritten_comes_back_from_the_pool() {
     let first: Vec<Outcome> = prompts.iter().map(|prompt| answer(&batch, greedy(prompt.clone()))).collect();
     let again: Vec<Outcome> = prompts.iter().map(|prompt| answer(&batch, greedy(prompt.clone()))).collect();
     for (first, again) in first.iter().zip(&again) {
-        assert_eq!((first.cached, again.cached), (0, 89));
+        // All begin with the same token.
+        assert!(first.cached <= 1 && again.cached == 89, "{} {}", first.cached, again.cached);
         assert_eq!(first.answer(), again.answer());
     }
     assert!(metrics.cache_bytes.get() > 0);
@@ -95,7 +97,7 @@ fn a_model_with_windows_learns_where_prompts_part() {
     let (batch, _) = start(&model, &options);
     let system = prompt(1, 100);
     // Longer than the windows can go back.
-    let ask = |seed| greedy([&system[..], &prompt(seed, 1200)].concat());
+    let ask = |seed| greedy([&system[..], &prompt(seed, 1201)[1..]].concat());
     let cached: Vec<usize> = (5..8).map(|seed| answer(&batch, ask(seed)).cached).collect();
     assert_eq!(cached[0], 0);
     assert_eq!(cached[2], 100, "{cached:?}");
@@ -156,4 +158,26 @@ fn another_models_snapshots_are_left_alone() {
         settle(&batch);
         batch.stop();
     }
+}
+
+#[test]
+fn prompts_that_begin_alike_and_come_at_once_are_read_once() {
+    let model = llama();
+    let options = BatchOptions { batch: 16, ..options() };
+    let (batch, metrics) = start(&model, &options);
+    let system = prompt(1, 120);
+    let ask = |seed: u64| greedy([&system[..], &prompt(seed, 6)[1..]].concat());
+    // The first one is being read when the others come: they wait for it.
+    let mut first = batch.submit(ask(10)).unwrap();
+    while !matches!(first.events.blocking_recv(), Some(Event::Started(_))) {}
+    let answers: Vec<Outcome> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (11..14).map(ask).map(|job| scope.spawn(|| answer(&batch, job))).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (seed, found) in (11..14).zip(&answers) {
+        // Wherever the first one was when they came: it takes no longer to compute the few that may be left than to wait.
+        assert!((WORTH..=120).contains(&found.cached), "{seed}: {}", found.cached);
+        assert_eq!(found.answer(), alone(&model, &options, &ask(seed)).answer(), "{seed}");
+    }
+    assert_eq!(metrics.prefix_hits.get(), 3);
 }
