@@ -8,8 +8,8 @@ server is idle.
 import argparse
 import asyncio
 import json
+import os
 import random
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -56,13 +56,11 @@ class Measured:
 class Peer(Server):
     """llama-server."""
 
-    def __init__(self, folder: Path, program: str, model: Path, parallel: int, context: int):
-        super().__init__(folder, model=model)
-        slots = ["--parallel", str(parallel), "--ctx-size", str(parallel * context)]
-        self.command = [program, "--model", str(model), "--port", str(self.port), *slots, "--no-webui", "--threads", "2"]
-        help_ = subprocess.run([program, "--help"], capture_output=True, text=True).stdout
-        # Its name has changed; without the page the server is otherwise the same.
-        self.command = [part for part in self.command if part != "--no-webui" or "--no-webui" in help_]
+    def __init__(self, folder: Path, given: argparse.Namespace):
+        super().__init__(folder, model=given.model)
+        slots = ["--parallel", str(given.parallel), "--ctx-size", str(given.parallel * given.ctx)]
+        self.command = [given.peer, "--model", str(given.model), "--port", str(self.port), *slots]
+        self.command += ["--cache-ram", str(given.cache), "--threads", str(os.cpu_count())]
 
 
 def request(seed: int) -> dict:
@@ -165,20 +163,22 @@ def table(results: list[tuple[str, int, Measured]]) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--model", type=Path, default=SMOLLM2)
-    options.add_argument("--clients", type=int, default=16)
-    options.add_argument("--seconds", type=float, default=300, help="time with all clients, for each server")
-    options.add_argument("--rounds", type=int, default=5, help="turns that this time is cut into")
-    options.add_argument("--parallel", type=int, default=16, help="slots")
-    options.add_argument("--ctx", type=int, default=1024, help="context of a slot")
-    options.add_argument("--peer", help="llama-server's program")
-    given = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=SMOLLM2)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=300, help="time with all clients, for each server")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that this time is cut into")
+    parser.add_argument("--parallel", type=int, default=16, help="slots")
+    parser.add_argument("--ctx", type=int, default=1024, help="context of a slot")
+    parser.add_argument("--cache", type=int, default=64, help="MiB of the prefix cache, which the warm-up is to fill")
+    parser.add_argument("--peer", help="llama-server's program")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        servers = {"woolly": Server(folder, "--parallel", given.parallel, "--ctx", given.ctx, model=given.model)}
+        options = ["--parallel", given.parallel, "--ctx", given.ctx, "--cache-ram", f"{given.cache}M"]
+        servers = {"woolly": Server(folder, *options, model=given.model)}
         if given.peer:
-            servers["llama-server"] = Peer(folder, given.peer, given.model, given.parallel, given.ctx)
+            servers["llama-server"] = Peer(folder, given)
         try:
             report({name: server.start() for name, server in servers.items()}, given)
         finally:

@@ -14,13 +14,14 @@ from woolly import Server, until
 
 RAW = 6000
 SHAPED = 2500
-# Requests for each operation of the OpenAPI document; there are about 30 operations.
-PER_OPERATION = 60
+# Requests for each operation of the OpenAPI document; there are about 30 operations, and further requests that try each field by itself.
+PER_OPERATION = 20
 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
-    options = ["--parallel", 4, "--ctx", 256, "--queue", 512]
+    # Few tokens where a request does not say how many: what is asked for by accident is not to take long.
+    options = ["--parallel", 4, "--ctx", 256, "--queue", 512, "--n-predict", 4, "--cache-ram", "16M"]
     folder = tmp_path_factory.mktemp("malformed")
     with Server(folder, *options, "--slot-save-path", folder, "--models-dir", folder) as server:
         yield server
@@ -66,7 +67,8 @@ def send_raw(server: Server, data: bytes) -> bytes:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return connection.recv(65536)
-        except ConnectionError:
+        except OSError:
+            # It has closed the connection without reading everything.
             return b""
 
 
@@ -88,8 +90,8 @@ def mutate(data: bytes, choice: random.Random) -> bytes:
 
 
 def not_its_own_failure(answer: bytes) -> None:
-    """No status of the server's own failure."""
-    if answer:
+    """No status of the server's own failure; what begins like HTTP/2 is answered in frames of that."""
+    if answer and not answer.startswith(b"\0\0"):
         status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
         assert status, answer[:200]
         assert int(status[1]) < 500, answer[:2000]
@@ -148,7 +150,7 @@ def test_schemathesis(steady, tmp_path):
     """Requests made from the OpenAPI document, right ones and wrong ones."""
     command = [Path(sys.executable).with_name("schemathesis"), "run", f"{steady.url}/openapi.json"]
     command += ["--checks", "not_a_server_error,content_type_conformance", "--phases", "coverage,fuzzing", "--mode", "all"]
-    command += ["--max-examples", str(PER_OPERATION), "--workers", "2", "--seed", "1", "--generation-database", "none"]
+    command += ["--max-examples", str(PER_OPERATION), "--workers", "1", "--seed", "1", "--generation-database", "none"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=500)
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     made = re.search(r"(\d+) generated", run.stdout)

@@ -31,7 +31,8 @@ pub fn settle(line: &[OsString], env: impl Fn(&str) -> Option<OsString>) -> Resu
     // Models on the line are instead of those elsewhere, with or without the option's name before them.
     let missing = |option: &&Arg| {
         let id = option.get_id().as_str();
-        !(on_line(id) || id == "more_models" && on_line("models"))
+        let is_on_line = on_line(id) || (id == "more_models" && on_line("models"));
+        !is_on_line
     };
     let mut words = Vec::new();
     for option in options.iter().filter(missing) {

@@ -19,10 +19,13 @@ const RETRY_SECONDS: &str = "1";
 
 /// An answer that says what is wrong.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     headers: HeaderMap,
-    body: Box<ErrorBody>,
+    body: ErrorBody,
 }
 
 /// The body of an error.
@@ -62,7 +65,7 @@ impl ApiError {
             n_prompt_tokens: None,
             n_ctx: None,
         };
-        Self { status, headers: HeaderMap::new(), body: Box::new(ErrorBody { error: detail }) }
+        Self(Box::new(Parts { status, headers: HeaderMap::new(), body: ErrorBody { error: detail } }))
     }
 
     /// A request that has no meaning.
@@ -73,7 +76,7 @@ impl ApiError {
     /// A field of a request that has no meaning.
     pub fn field(name: &str, message: impl std::fmt::Display) -> Self {
         let mut error = Self::invalid(format!("{name}: {message}"));
-        error.body.error.param = Some(name.to_string());
+        error.0.body.error.param = Some(name.to_string());
         error
     }
 
@@ -117,23 +120,24 @@ impl ApiError {
 
     /// The message.
     pub fn message(&self) -> &str {
-        &self.body.error.message
+        &self.0.body.error.message
     }
 
     /// The body.
     pub fn body(&self) -> &ErrorBody {
-        &self.body
+        &self.0.body
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, self.headers, Json(self.body)).into_response()
+        let Parts { status, headers, body } = *self.0;
+        (status, headers, Json(body)).into_response()
     }
 }
 
@@ -152,8 +156,8 @@ impl From<Failure> for ApiError {
 fn context_exceeded(tokens: usize, context: usize) -> ApiError {
     let message = format!("the prompt of {tokens} tokens exceeds the available context size of {context} tokens");
     let mut error = ApiError::new(StatusCode::BAD_REQUEST, "exceed_context_size_error", message);
-    error.body.error.n_prompt_tokens = Some(tokens);
-    error.body.error.n_ctx = Some(context);
+    error.0.body.error.n_prompt_tokens = Some(tokens);
+    error.0.body.error.n_ctx = Some(context);
     error
 }
 

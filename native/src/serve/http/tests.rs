@@ -41,8 +41,9 @@ impl Server {
         std::fs::write(&path, Recipe::new("", "llama").build()).unwrap();
         let fixed =
             ["--ctx=128", "--parallel=2", "--threads=1", "--queue=8", "--cache-ram=1M", "--seed=7", "--offline"];
-        let words = [&["woolly", "serve", path.to_str().unwrap()], &fixed[..], options].concat();
-        let line: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+        let first = ["woolly", "serve", path.to_str().unwrap()];
+        let words = first.iter().chain(&fixed).chain(options);
+        let line: Vec<OsString> = words.map(OsString::from).collect();
         let (global, serve) = config::settle(&line, |_| None).unwrap();
         let app = Arc::new(crate::serve::app(*serve, &global).unwrap());
         app.models.get(None).await.map(|_| ()).unwrap();

@@ -59,6 +59,8 @@ pub struct Timings {
     predicted_ms: f64,
     predicted_per_token_ms: f64,
     predicted_per_second: f64,
+    /// Time in the queue.
+    queued_ms: f64,
 }
 
 impl From<&job::Timings> for Timings {
@@ -76,6 +78,7 @@ impl From<&job::Timings> for Timings {
             predicted_ms: milliseconds(timings.predicted_time),
             predicted_per_token_ms: each(steps, timings.predicted_time),
             predicted_per_second: rate(steps, timings.predicted_time),
+            queued_ms: milliseconds(timings.queued),
         }
     }
 }
