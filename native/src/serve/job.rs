@@ -103,6 +103,8 @@ pub struct Timings {
     pub predicted: usize,
     /// From the first token to the last one.
     pub predicted_time: Duration,
+    /// Time in the queue.
+    pub queued: Duration,
 }
 
 /// Why a job is refused or ends early.

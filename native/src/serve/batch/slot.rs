@@ -224,6 +224,7 @@ impl Running {
             cached: self.cached,
             prompt_time: first - self.started,
             predicted: self.continuation.generated(),
+            queued: self.started - self.since,
             predicted_time: last - first,
         }
     }
