@@ -13,7 +13,8 @@ pub fn now() -> DateTime {
 /// The date as templates that ask for no function expect it, by the names of their variables.
 pub fn dates() -> [(&'static str, String); 2] {
     let now = Zoned::now();
-    [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")].map(|(name, format)| (name, now.strftime(format).to_string()))
+    [("date_string", "%d %b %Y"), ("datetime", "%b %d %Y")]
+        .map(|(name, format)| (name, now.strftime(format).to_string()))
 }
 
 #[cfg(test)]

@@ -123,7 +123,12 @@ fn connect(stream: TcpStream, router: &Router, graceful: &GracefulShutdown, perm
     let service = TowerToHyperService::new(router.clone());
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     // Some clients look for names of headers as they are usually written.
-    builder.http1().title_case_headers(true).timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES);
+    builder
+        .http1()
+        .title_case_headers(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIME));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service).into_owned();

@@ -111,8 +111,20 @@ impl Running {
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
-        let mut running =
-            Self { id, job, outbox, phase, cached, lead, checkpoints, since, started, written: None, sampler, continuation };
+        let mut running = Self {
+            id,
+            job,
+            outbox,
+            phase,
+            cached,
+            lead,
+            checkpoints,
+            since,
+            started,
+            written: None,
+            sampler,
+            continuation,
+        };
         if lead.is_none() {
             running.report(cached, Duration::ZERO);
         }

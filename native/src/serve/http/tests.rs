@@ -39,7 +39,8 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         std::fs::write(&path, Recipe::new("", "llama").build()).unwrap();
-        let fixed = ["--ctx=128", "--parallel=2", "--threads=1", "--queue=8", "--cache-ram=1M", "--seed=7", "--offline"];
+        let fixed =
+            ["--ctx=128", "--parallel=2", "--threads=1", "--queue=8", "--cache-ram=1M", "--seed=7", "--offline"];
         let words = ["woolly", "serve", path.to_str().unwrap()].iter().chain(&fixed).chain(options);
         let line: Vec<OsString> = words.map(OsString::from).collect();
         let (global, serve) = config::settle(&line, |_| None).unwrap();
