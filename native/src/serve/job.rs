@@ -193,6 +193,4 @@ pub struct SlotJob {
     pub predicted: usize,
     /// When it ends.
     pub until: Until,
-    /// How it samples.
-    pub sampling: Params,
 }

@@ -349,7 +349,6 @@ impl Board {
             processed: running.cached,
             predicted: 0,
             until: running.job.until.clone(),
-            sampling: running.job.sampling.clone(),
         });
         *self.posts[slot].job.lock().unwrap_or_else(PoisonError::into_inner) = job;
     }

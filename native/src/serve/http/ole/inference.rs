@@ -56,7 +56,7 @@ pub async fn complete(app: State<Arc<App>>, asked: Asked<Completion>) -> Result<
 ))]
 pub async fn stream(State(app): State<Arc<App>>, asked: Asked<Streamed>) -> Result<Response> {
     let work = app.ole_work(asked).await?;
-    Ok(sse::response(OleWriter::default(), work))
+    Ok(sse::response(OleWriter, work))
 }
 
 impl App {
@@ -95,7 +95,6 @@ pub fn done_event(finish_reason: &str, timings: &job::Timings) -> Value {
 }
 
 /// Writes the events of a stream.
-#[derive(Default)]
 struct OleWriter;
 
 impl Writer for OleWriter {
