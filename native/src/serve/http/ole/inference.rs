@@ -95,7 +95,6 @@ pub fn done_event(finish_reason: &str, timings: &job::Timings) -> Value {
 }
 
 /// Writes the events of a stream.
-#[derive(Default)]
 struct OleWriter;
 
 impl Writer for OleWriter {
