@@ -29,8 +29,11 @@ use core::borrow::BorrowMut;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-/// From this many columns on, rows are unpacked to a panel.
-const PANEL_COLUMNS: usize = 9;
+/// From this many columns on, rows are unpacked to a panel. Fewer where panels are small: there are no batches in a browser,
+/// and it downloads the kernels.
+const fn panel_columns<S: Simd>() -> usize {
+    if S::ACCUMULATORS < 6 { 4 } else { 9 }
+}
 
 /// Rows of a matrix, as they are in the file.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +100,7 @@ impl<S: Simd> Product<'_, '_, S> {
         F: Format<LEN, SUMS, N>,
     {
         let (rows, out, format) = (self.rows, self.out, PhantomData::<F>);
-        if x.n < PANEL_COLUMNS {
+        if x.n < panel_columns::<S>() {
             self.s.run(rows::Streams { rows, x, out, format })
         } else {
             self.s.run(panels::Panels { rows, x, out, format })

@@ -84,7 +84,8 @@ where
             1 => self.columns::<S, 1>(s),
             2 => self.columns::<S, 2>(s),
             3 => self.columns::<S, 3>(s),
-            _ => self.columns::<S, 4>(s),
+            _ if super::panel_columns::<S>() > 4 => self.columns::<S, 4>(s),
+            n => unreachable!("{n} columns go through panels"),
         }
     }
 }
