@@ -186,6 +186,7 @@ fn needed(spec: &Spec, limits: Limits, kv: KvType) -> Memory {
 
 fn limits(spec: &Spec, vocabulary: usize, options: &Options) -> Limits {
     let context = if options.context == 0 { spec.context } else { options.context };
-    let batch = options.batch.clamp(1, context);
+    // More tokens than all sequences have room for never share a pass.
+    let batch = options.batch.clamp(1, context.saturating_mul(options.sequences.max(1)));
     Limits { context, batch, logit_rows: LOGIT_ROWS.max(options.sequences).min(batch), vocabulary }
 }

@@ -155,8 +155,9 @@ fn map(file: &File, path: &Path) -> Result<Mmap> {
     // SAFETY: The bytes must not change while they are mapped. The store writes a model's file once, under another
     // name, and afterwards only replaces or unlinks it, which leaves a mapping intact; every other process is asked to
     // do the same. One that cuts the file short regardless ends this process with a bus error when it touches a page
-    // that is gone (Windows refuses the cut, and `open_watched` survives it on Linux); one that overwrites it changes the model's answers. The engine checks
-    // header lengths and copies what it decodes, so neither leads to an access outside the mapping.
+    // that is gone (Windows refuses the cut, and `open_watched` survives it on Linux); one that overwrites it changes the
+    // model's answers. The engine checks header lengths and copies what it decodes, so neither leads to an access outside
+    // the mapping.
     let map = unsafe { MmapOptions::new().map(file) };
     let map = map.map_err(|cause| Error::io(format!("map {}", path.display()), cause))?;
     // A system without huge pages refuses, and all works as well without.

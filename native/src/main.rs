@@ -1,9 +1,10 @@
-//! The command line: `woolly run`, `chat`, `pull` and the tools.
+//! The command line: `woolly run`, `chat`, `pull`, `serve` and the tools.
 //!
 //! ```text
 //! cli -> commands -> load -> store, files        (a name becomes a session)
 //!                 -> generate                    (a session becomes text)
 //!                 -> output                      (text becomes bytes on stdout)
+//!                 -> serve                       (requests become answers)
 //! ```
 
 #[cfg(target_os = "linux")]

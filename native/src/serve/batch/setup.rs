@@ -24,9 +24,6 @@ pub struct Engine {
 pub fn start(model: &Arc<Model>, options: &BatchOptions) -> Result<Engine> {
     let run = run_options(model, options);
     let (slots, context) = (run.sequences, run.context);
-    if context < slots {
-        return Err(Error::usage(format!("a context of {context} tokens is too small for {slots} slots")));
-    }
     let (needed, available) = (needed(model, &run), memory::available());
     let what = format!("cannot start {slots} slots with a context of {context} tokens each");
     if needed > available {

@@ -38,8 +38,6 @@ pub struct Worker {
     pub(super) pool: Pool,
     /// Events of jobs that are over and have left their slots, where nobody has fetched them yet.
     leaving: Vec<Outbox>,
-    /// Tokens of a pass at most.
-    batch: usize,
     /// Whether the last turn computed something.
     busy: bool,
     /// Tokens in the sequences, as the metrics have it.
@@ -53,20 +51,7 @@ impl Worker {
         let slots: Vec<Slot> =
             sequences.into_iter().map(|sequence| Slot { sequence, running: None, used: 0 }).collect();
         metrics.kv_capacity.inc_by((slots.len() * shared.context) as i64);
-        let batch = runner.batch();
-        Self {
-            shared,
-            metrics,
-            watch,
-            threads,
-            runner,
-            slots,
-            pool,
-            leaving: Vec::new(),
-            batch,
-            busy: false,
-            tokens: 0,
-        }
+        Self { shared, metrics, watch, threads, runner, slots, pool, leaving: Vec::new(), busy: false, tokens: 0 }
     }
 
     /// Works until the batch is closed or cannot go on.
@@ -187,7 +172,7 @@ impl Worker {
     fn pass(&mut self) -> Result<usize> {
         let want = |slot: &Slot| slot.running.as_ref().map_or(plan::Want::Nothing, Running::want);
         let wants: Vec<_> = self.slots.iter().map(want).collect();
-        let shares = plan::shares(&wants, self.batch);
+        let shares = plan::shares(&wants, self.runner.batch());
         if shares.iter().all(|share| *share == 0) {
             return Ok(0);
         }

@@ -1,6 +1,6 @@
 //! How many tokens were used and how long they took, in the clients' terms.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -86,6 +86,11 @@ impl From<&job::Timings> for Timings {
 /// A duration in milliseconds.
 pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+/// Seconds since 1970.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn each(count: usize, time: Duration) -> f64 {

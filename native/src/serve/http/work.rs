@@ -1,7 +1,7 @@
 //! What a request sets to work: its prompts as jobs of a model's batch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::try_join_all;
 use woolly_engine::sampler::Params;
@@ -12,6 +12,7 @@ use super::error::{ApiError, Result};
 use super::options::{MAX_CHOICES, Options};
 use super::pieces::Piece;
 use super::sse;
+use super::timings::seconds;
 use crate::serve::job::{Answer, Done, Event, Failure, Job};
 use crate::serve::models::{ModelError, Served};
 
@@ -93,7 +94,6 @@ impl App {
         let each = prompts.iter().flat_map(|prompt| (0..choices as u64).map(move |choice| (prompt, choice)));
         let jobs: Vec<Job> = each.map(|(prompt, choice)| job(prompt, choice)).collect::<Result<_>>()?;
         let answers = jobs.iter().map(|job| served.batch.submit(job.clone())).collect::<Result<_, Failure>>()?;
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let model = self.title(&served.name);
         Ok(Work {
             served,
@@ -103,7 +103,7 @@ impl App {
             choices,
             ping: sse::ping(options.sse_ping_interval),
             id: new_id()?,
-            created,
+            created: seconds(SystemTime::now()),
         })
     }
 

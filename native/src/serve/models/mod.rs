@@ -337,7 +337,7 @@ impl Models {
         let mut all = self.lock();
         let Some(known) = all.get_mut(name) else { return Some(Err(ModelError::Unknown(name.to_owned()))) };
         known.used = Some(SystemTime::now());
-        known.notice_fault();
+        known.notice_fault(&self.metrics);
         match &known.state {
             State::Ready(served) => return Some(Ok(served.clone())),
             State::Failed(error, since) if !again && since.elapsed() < RETRY => return Some(Err(error.clone())),
@@ -499,10 +499,11 @@ impl Known {
     }
 
     /// A model whose batch can answer no more has failed.
-    fn notice_fault(&mut self) {
+    fn notice_fault(&mut self, metrics: &Metrics) {
         if let State::Ready(served) = &self.state
             && let Some(fault) = served.batch.fault()
         {
+            metrics.models.dec();
             self.state = State::Failed(ModelError::Failed(fault), Instant::now());
         }
     }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::serve::http::App;
 use crate::serve::http::error::{ApiError, Result};
-use crate::serve::http::openai::models::seconds;
+use crate::serve::http::timings::seconds;
 use crate::serve::models;
 
 /// Prometheus's text format.

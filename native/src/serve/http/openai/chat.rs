@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::chunks::Chunks;
 use super::reason;
 use crate::serve::http::App;
 use crate::serve::http::error::{ApiError, Result};
@@ -248,41 +249,14 @@ fn choice(index: usize, whole: Whole, wants_logprobs: bool) -> ChatChoice {
 
 /// Writes chunks of answers.
 struct ChatWriter {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: String,
-    choices: usize,
+    chunks: Chunks,
     logprobs: bool,
-    usage: bool,
-    progress: bool,
-    clock: Option<sse::Clock>,
 }
 
 impl ChatWriter {
     fn new(work: &Work, options: &Options) -> Self {
-        Self {
-            id: format!("chatcmpl-{}", work.id),
-            created: work.created,
-            model: work.model.clone(),
-            fingerprint: work.fingerprint(),
-            choices: work.choices,
-            logprobs: work.jobs[0].top.is_some(),
-            usage: options.includes_usage(),
-            progress: options.return_progress.unwrap_or(false),
-            clock: options.timings_per_token.unwrap_or(false).then(|| sse::Clock::new(work.jobs.len())),
-        }
-    }
-
-    fn chunk(&self, choices: Value) -> Value {
-        json!({
-            "choices": choices,
-            "created": self.created,
-            "id": self.id,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            "object": "chat.completion.chunk",
-        })
+        let chunks = Chunks::new(work, options, format!("chatcmpl-{}", work.id), "chat.completion.chunk");
+        Self { chunks, logprobs: work.jobs[0].top.is_some() }
     }
 
     fn choice(&self, index: usize, delta: Value, finish_reason: Option<&str>, piece: Piece) -> Value {
@@ -290,7 +264,7 @@ impl ChatWriter {
         if self.logprobs && !piece.logprobs.is_empty() {
             choice["logprobs"] = json!({ "content": piece.logprobs });
         }
-        self.chunk(json!([choice]))
+        choice
     }
 }
 
@@ -298,42 +272,27 @@ impl Writer for ChatWriter {
     const ENDS_WITH_DONE: bool = true;
 
     fn started(&mut self, answer: usize, _slot: usize) -> Option<Value> {
-        Some(self.choice(answer, json!({ "role": "assistant", "content": null }), None, Piece::default()))
+        let delta = json!({ "role": "assistant", "content": null });
+        Some(self.chunks.chunk(self.choice(answer, delta, None, Piece::default())))
     }
 
     fn progress(&mut self, answer: usize, progress: &PromptProgress) -> Option<Value> {
-        let timings = self.clock.as_mut().map(|clock| clock.prompt(answer, progress));
-        if !self.progress {
-            return None;
-        }
-        let mut chunk = self.choice(answer, json!({}), None, Piece::default());
-        chunk["prompt_progress"] = sse::progress(progress);
-        sse::add_timings(&mut chunk, timings);
-        Some(chunk)
+        let choice = self.choice(answer, json!({}), None, Piece::default());
+        self.chunks.progress(answer, progress, choice)
     }
 
     fn piece(&mut self, answer: usize, piece: Piece) -> Value {
-        let timings = self.clock.as_mut().map(|clock| clock.tokens(answer, piece.tokens.len()));
-        let mut chunk = self.choice(answer, json!({ "content": piece.text }), None, piece);
-        sse::add_timings(&mut chunk, timings);
-        chunk
+        let tokens = piece.tokens.len();
+        let choice = self.choice(answer, json!({ "content": piece.text }), None, piece);
+        self.chunks.piece(answer, tokens, choice)
     }
 
     fn done(&mut self, answer: usize, rest: Piece, done: &Done) -> Option<Value> {
-        let mut chunk = self.choice(answer, json!({}), Some(reason(done)), rest);
-        if !self.usage {
-            chunk["timings"] = json!(Timings::from(&done.timings));
-        }
-        Some(chunk)
+        let choice = self.choice(answer, json!({}), Some(reason(done)), rest);
+        Some(self.chunks.done(choice, done))
     }
 
     fn finished(&mut self, timings: &[job::Timings]) -> Option<Value> {
-        if !self.usage {
-            return None;
-        }
-        let mut chunk = self.chunk(json!([]));
-        chunk["usage"] = json!(Usage::new(timings, self.choices));
-        chunk["timings"] = json!(timings.first().map(Timings::from));
-        Some(chunk)
+        self.chunks.finished(timings)
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::chunks::Chunks;
 use super::reason;
 use crate::serve::http::App;
 use crate::serve::http::error::{ApiError, Result};
@@ -134,44 +135,16 @@ fn choice(index: usize, whole: Whole, wants_logprobs: bool) -> CompletionChoice 
 
 /// Writes chunks of answers.
 struct CompletionWriter {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: String,
-    choices: usize,
+    chunks: Chunks,
     logprobs: bool,
-    usage: bool,
-    progress: bool,
-    clock: Option<sse::Clock>,
     /// Characters of each answer so far.
     written: Vec<usize>,
 }
 
 impl CompletionWriter {
     fn new(work: &Work, options: &Options) -> Self {
-        Self {
-            id: format!("cmpl-{}", work.id),
-            created: work.created,
-            model: work.model.clone(),
-            fingerprint: work.fingerprint(),
-            choices: work.choices,
-            logprobs: work.jobs[0].top.is_some(),
-            usage: options.includes_usage(),
-            progress: options.return_progress.unwrap_or(false),
-            clock: options.timings_per_token.unwrap_or(false).then(|| sse::Clock::new(work.jobs.len())),
-            written: vec![0; work.jobs.len()],
-        }
-    }
-
-    fn chunk(&self, choices: Value) -> Value {
-        json!({
-            "choices": choices,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            "object": "text_completion",
-            "id": self.id,
-        })
+        let chunks = Chunks::new(work, options, format!("cmpl-{}", work.id), "text_completion");
+        Self { chunks, logprobs: work.jobs[0].top.is_some(), written: vec![0; work.jobs.len()] }
     }
 
     fn choice(&mut self, index: usize, piece: Piece, finish_reason: Option<&str>) -> Value {
@@ -179,9 +152,7 @@ impl CompletionWriter {
         self.written[index] += piece.text.chars().count();
         let wants = self.logprobs && !piece.logprobs.is_empty();
         let logprobs = wants.then(|| CompletionLogprobs::new(piece.logprobs, offset));
-        let choice =
-            json!({ "text": piece.text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason });
-        self.chunk(json!([choice]))
+        json!({ "text": piece.text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason })
     }
 }
 
@@ -189,38 +160,22 @@ impl Writer for CompletionWriter {
     const ENDS_WITH_DONE: bool = true;
 
     fn progress(&mut self, answer: usize, progress: &PromptProgress) -> Option<Value> {
-        let timings = self.clock.as_mut().map(|clock| clock.prompt(answer, progress));
-        if !self.progress {
-            return None;
-        }
-        let mut chunk = self.choice(answer, Piece::default(), None);
-        chunk["prompt_progress"] = sse::progress(progress);
-        sse::add_timings(&mut chunk, timings);
-        Some(chunk)
+        let choice = self.choice(answer, Piece::default(), None);
+        self.chunks.progress(answer, progress, choice)
     }
 
     fn piece(&mut self, answer: usize, piece: Piece) -> Value {
-        let timings = self.clock.as_mut().map(|clock| clock.tokens(answer, piece.tokens.len()));
-        let mut chunk = self.choice(answer, piece, None);
-        sse::add_timings(&mut chunk, timings);
-        chunk
+        let tokens = piece.tokens.len();
+        let choice = self.choice(answer, piece, None);
+        self.chunks.piece(answer, tokens, choice)
     }
 
     fn done(&mut self, answer: usize, rest: Piece, done: &Done) -> Option<Value> {
-        let mut chunk = self.choice(answer, rest, Some(reason(done)));
-        if !self.usage {
-            chunk["timings"] = json!(Timings::from(&done.timings));
-        }
-        Some(chunk)
+        let choice = self.choice(answer, rest, Some(reason(done)));
+        Some(self.chunks.done(choice, done))
     }
 
     fn finished(&mut self, timings: &[job::Timings]) -> Option<Value> {
-        if !self.usage {
-            return None;
-        }
-        let mut chunk = self.chunk(json!([]));
-        chunk["usage"] = json!(Usage::new(timings, self.choices));
-        chunk["timings"] = json!(timings.first().map(Timings::from));
-        Some(chunk)
+        self.chunks.finished(timings)
     }
 }

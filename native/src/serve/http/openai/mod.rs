@@ -1,6 +1,7 @@
 //! OpenAI's interface, with llama-server's additions.
 
 pub mod chat;
+mod chunks;
 pub mod completions;
 pub mod models;
 

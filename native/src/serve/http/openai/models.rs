@@ -1,7 +1,6 @@
 //! `/v1/models`
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 use crate::serve::http::App;
 use crate::serve::http::error::{ApiError, Result};
 use crate::serve::http::extract::Path;
+use crate::serve::http::timings::seconds;
 use crate::serve::models::{ModelDetails, ModelInfo, ModelState};
 
 /// The models.
@@ -109,9 +109,4 @@ fn state(state: &ModelState) -> &'static str {
         ModelState::Ready => "loaded",
         ModelState::Failed(_) => "failed",
     }
-}
-
-/// Seconds since 1970.
-pub fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
