@@ -70,7 +70,7 @@ pub struct Network {
     /// Ask clients for one of the keys in this file, one in each line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub api_key_file: Option<PathBuf>,
-    /// Let web pages from here use this server, such as https://example.org; * for all, localhost for this machine's
+    /// Let web pages of this origin use this server; * for all, localhost for this machine's
     #[arg(long, visible_alias = "cors-origins", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
     /// Connections at the same time, at most
