@@ -2,7 +2,8 @@
 
 `python load.py --help`; `cargo xtask load` starts it. Each client asks for one answer after the other, all different, and
 reads it as it streams. With `--peer` llama-server gets the very same requests in the same run, in turns, while the other
-server is idle.
+server is idle. `--shared WORDS` measures something else: how much sooner the first token of a second conversation comes,
+when the first one had the same system prompt.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -142,6 +144,31 @@ def measure(servers: dict[str, Server], clients: int, seconds: float, rounds: in
     return result
 
 
+async def first_tokens(server: Server, words: int, rounds: int) -> list[tuple[float, float]]:
+    """In each round a new system prompt, and of two conversations with it the seconds to the first token."""
+    result = []
+    async with aiohttp.ClientSession() as session:
+        for seed in range(rounds):
+            choice, pair = random.Random(seed), []
+            system = f"{seed} " + " ".join(choice.choice(WORDS) for _ in range(words))
+            for question in ["What is the capital of France?", "Name a colour, and say why you like it."]:
+                messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+                measured = Measured()
+                await ask(session, server, {**request(seed), "messages": messages, "max_tokens": 8}, measured)
+                pair.append(measured.first[0])
+            result.append((pair[0], pair[1]))
+    return result
+
+
+def report_shared(servers: dict[str, Server], given: argparse.Namespace) -> None:
+    """Measures first tokens with a system prompt that the server does not know yet, and with one that it does."""
+    for name, server in servers.items():
+        pairs = asyncio.run(first_tokens(server, given.shared, given.rounds))
+        first, second = (1000 * statistics.median(times) for times in zip(*pairs))
+        ratio = statistics.median(again / fresh for fresh, again in pairs)
+        print(f"{name}: first token after {first:.0f} ms, with the same system prompt again after {second:.0f} ms: {100 * ratio:.1f}%")
+
+
 def percentiles(values: list[float]) -> str:
     """The 50th, 95th and 99th, in milliseconds."""
     ordered = sorted(values)
@@ -171,6 +198,7 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=16, help="slots")
     parser.add_argument("--ctx", type=int, default=1024, help="context of a slot")
     parser.add_argument("--cache", type=int, default=64, help="MiB of the prefix cache, which the warm-up is to fill")
+    parser.add_argument("--shared", type=int, metavar="WORDS", help="measure first tokens with a system prompt of so many words, which are about as many tokens")
     parser.add_argument("--peer", help="llama-server's program")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -180,7 +208,7 @@ def main() -> None:
         if given.peer:
             servers["llama-server"] = Peer(folder, given)
         try:
-            report({name: server.start() for name, server in servers.items()}, given)
+            (report_shared if given.shared else report)({name: server.start() for name, server in servers.items()}, given)
         finally:
             for server in servers.values():
                 server.__exit__()

@@ -12,11 +12,11 @@ use crate::web;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Browsers: the variable that tells the suite, the usual program names, and Debian's package.
-const BROWSERS: [(&str, &[&str], &str); 2] = [
-    ("WOOLLY_CHROMIUM", &["chromium", "chromium-browser", "google-chrome"], "chromium"),
-    ("WOOLLY_FIREFOX", &["firefox-esr", "firefox"], "firefox-esr"),
-];
+/// A browser: the variable that names its program, the usual names, and Debian's package.
+type Browser = (&'static str, &'static [&'static str], &'static str);
+
+const CHROMIUM: Browser = ("WOOLLY_CHROMIUM", &["chromium", "chromium-browser", "google-chrome"], "chromium");
+const FIREFOX: Browser = ("WOOLLY_FIREFOX", &["firefox-esr", "firefox"], "firefox-esr");
 
 /// Runs the suite; arguments are its own.
 pub fn run(arguments: &[String]) -> Outcome {
@@ -34,10 +34,19 @@ pub fn suite() -> Outcome<Command> {
     command.arg(folder.join("run.mjs")).current_dir(&folder);
     command.env("WOOLLY_WEB", page).env("WOOLLY_TINY", answers(&models)?).env("WOOLLY_MODELS", models);
     command.env("WOOLLY_PACKAGE", package).env("WOOLLY_TARBALL", tarball);
-    for (variable, names, package) in BROWSERS {
-        command.env(variable, installed(variable, names, package)?);
+    for browser in [CHROMIUM, FIREFOX] {
+        command.env(browser.0, program_of(browser)?);
     }
     Ok(command)
+}
+
+/// Chromium's program, installed where it is missing.
+pub fn chromium() -> Outcome<PathBuf> {
+    program_of(CHROMIUM)
+}
+
+fn program_of((variable, names, package): Browser) -> Outcome<PathBuf> {
+    installed(variable, names, package)
 }
 
 /// Models and the logits to expect of them.

@@ -2,9 +2,10 @@
 //! and with what goes wrong. `cargo xtask load`: many clients at once, measured.
 //!
 //! The tests themselves are `tests/server`; here they get what they need: the program, models, a Python environment with
-//! the clients, Node's, nginx, and llama.cpp's tests, which its source package has.
+//! the clients, Node's, nginx, a browser, and llama.cpp's tests, which its source package has.
 
 use crate::Outcome;
+use crate::browser;
 use crate::npm;
 use crate::process::{apt_install, cargo, check, exists, installed, program, root, woolly};
 use crate::real_models::{self, find_file, sha256, user_cache};
@@ -68,6 +69,7 @@ fn python_program(name: &str, binary: &Path) -> Outcome<Command> {
         .env("WOOLLY_NODE", folder.join("node"));
     command.env("WOOLLY_STORIES", stories(&python)?).env("WOOLLY_LLAMA_TESTS", llama_tests(&python)?);
     command.env("WOOLLY_NGINX", installed("WOOLLY_NGINX", &["nginx"], "nginx")?);
+    command.env("WOOLLY_CHROMIUM", browser::chromium()?);
     Ok(command)
 }
 

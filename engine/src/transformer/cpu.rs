@@ -20,8 +20,13 @@ use crate::weights::{Linear, Matrix};
 const CHUNK_BYTES: usize = 32 << 10;
 /// Rows in a chunk are a multiple of this, for kernels that work on several at a time.
 const ROW_MULTIPLE: usize = 16;
-/// Rows in a chunk where a batch of tokens makes each row worth more: as many as a kernel unpacks at once.
+/// Rows in a chunk are a multiple of this where there is a batch of tokens: as many as a kernel unpacks at once.
 const BATCH_ROWS: usize = 32;
+/// Rows in a chunk where there is a batch of tokens, at most: each row is worth more then, but so is what a chunk costs
+/// before its first row.
+const MOST_BATCH_ROWS: usize = 96;
+/// Chunks of a matrix for each thread, at least, where there is a batch of tokens.
+const BATCH_CHUNKS: usize = 3;
 /// Logits in a chunk of elementwise work.
 const LOGITS_CHUNK: usize = 4096;
 
@@ -110,17 +115,19 @@ impl Backend for Cpu<'_> {
     }
 
     fn matmul(&self, count: usize, products: &[(&Linear, Activations)], next: &[&Linear]) {
-        let total = products.iter().map(|(linear, _)| chunks(linear, count)).sum();
+        let total = products.iter().map(|(linear, _)| self.chunks(linear, count)).sum();
         let own = self.team.own(total);
-        let next_chunk = self.team.own(next.iter().map(|linear| chunks(linear, count)).sum()).start;
+        let next_chunk = self.team.own(next.iter().map(|linear| self.chunks(linear, count)).sum()).start;
         self.team.each(total, |claim| {
             let after = match claim.index() + 1 {
-                chunk if own.contains(&chunk) => from_chunk(products.iter().map(|(linear, _)| *linear), count, chunk),
-                _ => from_chunk(next.iter().copied(), count, next_chunk),
+                chunk if own.contains(&chunk) => {
+                    self.from_chunk(products.iter().map(|(linear, _)| *linear), count, chunk)
+                }
+                _ => self.from_chunk(next.iter().copied(), count, next_chunk),
             };
             let mut first = 0;
             for (linear, to) in products {
-                let end = first + chunks(linear, count);
+                let end = first + self.chunks(linear, count);
                 if (first..end).contains(&claim.index()) {
                     return self.product(claim, first, linear, count, self.state.activations(*to), after);
                 }
@@ -203,10 +210,36 @@ impl Cpu<'_> {
         }
     }
 
+    /// Rows of a matrix in one chunk of its product with `count` vectors.
+    fn rows_per_chunk(&self, matrix: &Matrix, count: usize) -> usize {
+        if count > 1 {
+            let share = matrix.rows / (BATCH_CHUNKS * self.team.threads());
+            return (share / BATCH_ROWS * BATCH_ROWS).clamp(BATCH_ROWS, MOST_BATCH_ROWS);
+        }
+        CHUNK_BYTES.div_ceil(matrix.row_bytes()).next_multiple_of(ROW_MULTIPLE)
+    }
+
+    /// Chunks of the product of a matrix with `count` vectors.
+    fn chunks(&self, linear: &Linear, count: usize) -> usize {
+        linear.matrix.rows.div_ceil(self.rows_per_chunk(&linear.matrix, count))
+    }
+
+    /// The rows from chunk `chunk` of some matrices on, as far as the matrix goes.
+    fn from_chunk<'a>(&self, linears: impl Iterator<Item = &'a Linear>, count: usize, mut chunk: usize) -> &'a [u8] {
+        for linear in linears {
+            let (chunks, matrix) = (self.chunks(linear, count), &linear.matrix);
+            if chunk < chunks {
+                return matrix.rows(chunk * self.rows_per_chunk(matrix, count)..matrix.rows);
+            }
+            chunk -= chunks;
+        }
+        &[]
+    }
+
     /// The claimed rows of one product.
     fn product(&self, claim: &Claim, first: usize, linear: &Linear, count: usize, to: &Shared<f32>, after: &[u8]) {
         let Matrix { kind, rows, columns: length, .. } = linear.matrix;
-        let width = rows_per_chunk(&linear.matrix, count);
+        let width = self.rows_per_chunk(&linear.matrix, count);
         let start = (claim.index() - first) * width;
         let part = start..(start + width).min(rows);
         let n = count * linear.parts();
@@ -327,31 +360,6 @@ impl Cpu<'_> {
             self.set_operand(claim, tokens, length, forms, merge);
         });
     }
-}
-
-/// Rows of a matrix in one chunk of its product with `count` vectors.
-fn rows_per_chunk(matrix: &Matrix, count: usize) -> usize {
-    if count > 1 {
-        return BATCH_ROWS;
-    }
-    CHUNK_BYTES.div_ceil(matrix.row_bytes()).next_multiple_of(ROW_MULTIPLE)
-}
-
-/// Chunks of the product of a matrix with `count` vectors.
-fn chunks(linear: &Linear, count: usize) -> usize {
-    linear.matrix.rows.div_ceil(rows_per_chunk(&linear.matrix, count))
-}
-
-/// The rows from chunk `chunk` of some matrices on, as far as the matrix goes.
-fn from_chunk<'a>(linears: impl Iterator<Item = &'a Linear>, count: usize, mut chunk: usize) -> &'a [u8] {
-    for linear in linears {
-        let (chunks, matrix) = (chunks(linear, count), &linear.matrix);
-        if chunk < chunks {
-            return matrix.rows(chunk * rows_per_chunk(matrix, count)..matrix.rows);
-        }
-        chunk -= chunks;
-    }
-    &[]
 }
 
 /// What becomes of queries, keys and values between their products and attention.

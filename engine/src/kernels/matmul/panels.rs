@@ -94,11 +94,16 @@ where
                 let next = self.next(first + R * ROWS, from, depth);
                 let mut c = 0;
                 while c < self.x.n {
-                    let step = if self.x.n - c > C.max(4) - 2 { C } else { 2 };
+                    let step = match self.x.n - c {
+                        ..=2 => 2,
+                        3..=4 if C > 4 => 4,
+                        _ => C,
+                    };
                     next.prefetch(s, R * ROWS, c..c + step, self.x.n);
                     match step {
-                        _ if step == C => self.multiply::<S, R, C>(s, panel, from, first, c),
-                        _ => self.multiply::<S, R, 2>(s, panel, from, first, c),
+                        2 => self.multiply::<S, R, 2>(s, panel, from, first, c),
+                        4 if C > 4 => self.multiply::<S, R, 4>(s, panel, from, first, c),
+                        _ => self.multiply::<S, R, C>(s, panel, from, first, c),
                     }
                     c += step;
                 }
