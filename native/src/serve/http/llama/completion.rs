@@ -83,7 +83,7 @@ pub async fn completion(State(app): State<Arc<App>>, asked: Asked<Prompted>) -> 
     let report = Report { top: options.top()?, post_sampling: options.post_sampling_probs.unwrap_or(false) };
     let served = app.served(&options).await?;
     let (prompts, several) = app.prompt_tokens(&served, own.prompt).await?;
-    let work = app.work(served, prompts, &options, report)?;
+    let work = app.work(served, prompts, &options, report).await?;
     if options.streams() {
         return Ok(sse::response(LlamaWriter::new(&work, &options, fields), work));
     }
