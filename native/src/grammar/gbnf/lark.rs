@@ -37,6 +37,9 @@ impl<'a> Writer<'a> {
     }
 
     fn item(&mut self, item: &'a Item) {
+        if item.most == Some(0) {
+            return self.text.push_str(" \"\"");
+        }
         match &item.symbol {
             Symbol::Rule(number) => self.text += &format!(" {}{number}", self.rule),
             Symbol::Class(class) => {

@@ -112,6 +112,7 @@ struct Results {
     model: String,
     jobs: Vec<Job>,
     reported: Reported,
+    grammar: String,
     wants_tokens: bool,
     fields: Option<Vec<String>>,
 }
@@ -136,6 +137,7 @@ impl Results {
             model: work.model.clone(),
             jobs: work.jobs.clone(),
             reported,
+            grammar: options.grammar.clone().unwrap_or_default(),
             wants_tokens: options.return_tokens.unwrap_or(false),
             fields,
         }
@@ -153,7 +155,8 @@ impl Results {
             model: self.model.clone(),
             tokens_predicted: done.timings.predicted,
             tokens_evaluated: done.timings.prompt,
-            generation_settings: GenerationSettings::new(&job.sampling, &job.until, self.reported, tokenizer),
+            generation_settings: GenerationSettings::new(&job.sampling, &job.until, self.reported, tokenizer)
+                .with_grammar(&self.grammar),
             prompt: String::from_utf8_lossy(&tokenizer.decode(&job.prompt, true)).into_owned(),
             has_new_line: place.has_new_line,
             truncated: is_truncated(done),
