@@ -45,7 +45,9 @@ impl Matcher {
             return Ok(None);
         }
         self.logits.clear();
-        self.logits.extend(logits.iter().zip(0..).map(|(logit, id)| if allowed.is_allowed(id) { *logit } else { f32::NEG_INFINITY }));
+        self.logits.extend(
+            logits.iter().zip(0..).map(|(logit, id)| if allowed.is_allowed(id) { *logit } else { f32::NEG_INFINITY }),
+        );
         let token = sampler.sample(&self.logits);
         // So it is where biases leave none of the tokens.
         if allowed.is_allowed(token) { Ok(Some(token)) } else { Err(Stuck("no token is left to choose from".into())) }

@@ -71,7 +71,9 @@ fn answers_conform_to_schemas() {
             value.as_f64().is_some_and(|number| (-3.0..=12.0).contains(&number) && number.fract() == 0.0)
         }),
         (json!({ "type": "string", "pattern": "^[a-c]{2,3}$" }), |value| {
-            value.as_str().is_some_and(|text| [2, 3].contains(&text.len()) && text.bytes().all(|byte| b"abc".contains(&byte)))
+            value
+                .as_str()
+                .is_some_and(|text| [2, 3].contains(&text.len()) && text.bytes().all(|byte| b"abc".contains(&byte)))
         }),
         (
             json!({
@@ -84,18 +86,25 @@ fn answers_conform_to_schemas() {
             |value| {
                 let keys: Vec<_> = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
                 let name = value["name"].as_str().is_some_and(|name| name.chars().count() <= 5);
-                let tags = value["tags"].as_array().is_some_and(|tags| (1..=3).contains(&tags.len()) && tags.iter().all(Value::is_boolean));
+                let tags = value["tags"]
+                    .as_array()
+                    .is_some_and(|tags| (1..=3).contains(&tags.len()) && tags.iter().all(Value::is_boolean));
                 keys == ["name", "tags"] && name && tags
             },
         ),
         (json!({ "items": [{ "type": "integer" }], "type": "array" }), |value| {
-            value.as_array().is_some_and(|items| items.first().is_none_or(|item| item.as_f64().is_some_and(|number| number.fract() == 0.0)))
+            value.as_array().is_some_and(|items| {
+                items.first().is_none_or(|item| item.as_f64().is_some_and(|number| number.fract() == 0.0))
+            })
         }),
-        (json!({ "anyOf": [{ "type": "null" }, { "type": "boolean" }] }), |value| value.is_null() || value.is_boolean()),
+        (json!({ "anyOf": [{ "type": "null" }, { "type": "boolean" }] }), |value| {
+            value.is_null() || value.is_boolean()
+        }),
     ];
     for (schema, conforms) in schemas {
         for answer in answers(&Form::Schema(schema.clone())) {
-            let value: Value = serde_json::from_str(&answer).unwrap_or_else(|cause| panic!("{schema}: {answer}: {cause}"));
+            let value: Value =
+                serde_json::from_str(&answer).unwrap_or_else(|cause| panic!("{schema}: {answer}: {cause}"));
             assert!(conforms(&value), "{schema}: {answer}");
         }
     }
@@ -106,7 +115,11 @@ fn answers_conform_to_schemas() {
 #[test]
 fn answers_match_grammars() {
     let digits = answers(&Form::Gbnf("root ::= [0-9]{2} (\"-\" root)?".into()));
-    assert!(digits.iter().all(|answer| answer.len() % 3 == 2 && answer.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())));
+    assert!(
+        digits
+            .iter()
+            .all(|answer| answer.len() % 3 == 2 && answer.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()))
+    );
     // One token, or two, or bytes: however the model writes it.
     let texts = answers(&Form::Gbnf("root ::= \" a bä\"".into()));
     assert!(texts.iter().all(|answer| answer == " a bä"), "{texts:?}");
@@ -152,7 +165,10 @@ fn what_is_no_form_is_refused() {
         let error = refused(&Form::Schema(schema.clone()));
         assert!(error.contains(what) && !error.contains('\n'), "{schema}: {error}");
     }
-    assert_eq!(refused(&Form::Gbnf("a".into())), "no grammar in GBNF: line 1: expected ::= behind the name a, found the end");
+    assert_eq!(
+        refused(&Form::Gbnf("a".into())),
+        "no grammar in GBNF: line 1: expected ::= behind the name a, found the end"
+    );
 }
 
 /// What could take long or too much memory is refused, or is over soon.
@@ -163,9 +179,11 @@ fn hostile_forms_do_no_harm() {
         format!("root ::= r1\n{rules}r{count} ::= \"x\" root | \"y\"\n")
     };
     let nested = |open: &str, close: &str, inner: &str| format!("{}{inner}{}", open.repeat(60), close.repeat(60));
-    let definitions = (0..3000).map(|i| (format!("d{i}"), json!({ "anyOf": [{ "$ref": format!("#/$defs/d{}", i + 1) }, { "type": "null" }] })));
-    let mut definitions: serde_json::Map<String, Value> = definitions.collect();
-    definitions.insert("d3000".into(), json!({ "type": "null" }));
+    // As deep as the limit of a schema's bytes allows.
+    let one = |i: usize| (format!("{i:x}"), json!({ "$ref": format!("#/$defs/{:x}", i + 1) }));
+    let references: serde_json::Map<String, Value> = (0..8500).map(one).chain([("2134".into(), json!({}))]).collect();
+    let one = |i: usize| (format!("{i:x}"), json!({ "items": { "$ref": format!("#/$defs/{:x}", i + 1) } }));
+    let items: serde_json::Map<String, Value> = (0..6500).map(one).chain([("1964".into(), json!({}))]).collect();
     let forms = [
         Form::Gbnf(chain(4000)),
         Form::Gbnf(format!("root ::= {}", nested("(", "){0,2000}", "[a-z]"))),
@@ -173,9 +191,13 @@ fn hostile_forms_do_no_harm() {
         Form::Gbnf("root ::= ([a-z]* \"a\" [a-z]{500}){1000}".into()),
         Form::Gbnf("root ::= (\"a\" | root-b)* \nroot-b ::= \"b\" root-b root-b | \"b\"".into()),
         Form::Gbnf(format!("root ::= {}", "\"\"? ".repeat(20_000))),
-        Form::Schema(json!({ "$defs": definitions, "$ref": "#/$defs/d0" })),
+        Form::Schema(json!({ "$defs": references, "$ref": "#/$defs/0" })),
+        Form::Schema(json!({ "$defs": items, "$ref": "#/$defs/0" })),
+        Form::Schema(json!({ "enum": vec!["x"; 70_000] })),
         Form::Schema(json!({ "$defs": { "a": { "$ref": "#/$defs/a" } }, "$ref": "#/$defs/a" })),
-        Form::Schema(json!({ "$defs": { "a": { "allOf": [{ "$ref": "#/$defs/a" }, { "$ref": "#/$defs/a" }] } }, "$ref": "#/$defs/a" })),
+        Form::Schema(
+            json!({ "$defs": { "a": { "allOf": [{ "$ref": "#/$defs/a" }, { "$ref": "#/$defs/a" }] } }, "$ref": "#/$defs/a" }),
+        ),
         Form::Schema(json!({ "type": "string", "pattern": "^(((a{1,1000}){1,1000}){1,1000})$" })),
         Form::Schema(json!({ "type": "string", "pattern": ".*a.{200}b.{200}c" })),
         Form::Schema(json!({ "type": "string", "maxLength": u32::MAX })),

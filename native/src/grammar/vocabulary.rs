@@ -16,6 +16,9 @@ use super::{Form, Grammar, Invalid, gbnf};
 /// Bytes of the longest token that a trie has room for.
 const MAX_TOKEN: usize = 1000;
 
+/// The most bytes of a schema, as JSON.
+const MAX_SCHEMA: usize = 256 << 10;
+
 /// Rules are compiled by recursion, as deep as they lie within each other; memory is taken as it is needed.
 const STACK: usize = 256 << 20;
 
@@ -61,6 +64,10 @@ fn source(form: &Form) -> Result<TopLevelGrammar, Invalid> {
         Form::Gbnf(text) => Ok(TopLevelGrammar::from_lark(gbnf::to_lark(text)?)),
         Form::Schema(Value::Object(schema)) => {
             let mut schema = Value::Object(schema.clone());
+            let bytes = schema.to_string().len();
+            if bytes > MAX_SCHEMA {
+                return Err(Invalid::Schema(format!("it has {bytes} bytes, expected at most {MAX_SCHEMA}")));
+            }
             let space = Some(JSON_SPACE.to_owned());
             JsonCompileOptions { whitespace_pattern: space, ..JsonCompileOptions::default() }.apply_to(&mut schema);
             Ok(TopLevelGrammar::from_json_schema(schema))

@@ -13,7 +13,8 @@ pub fn left_recursion(rules: &Rules) -> Result<(), Error> {
         None => Ok(()),
         Some(rule) => {
             let rule = &rules.list[rule];
-            let what = format!("rule {} may begin with itself, expected something before that (left recursion)", rule.name);
+            let what =
+                format!("rule {} may begin with itself, expected something before that (left recursion)", rule.name);
             Err(Error { line: rule.line, what })
         }
     }
@@ -31,7 +32,8 @@ pub fn nullable(rules: &Rules) -> Vec<bool> {
     loop {
         let before = nullable.clone();
         for (number, rule) in rules.list.iter().enumerate() {
-            nullable[number] |= rule.alternatives.iter().any(|items| items.iter().all(|item| is_nullable(item, &nullable)));
+            nullable[number] |=
+                rule.alternatives.iter().any(|items| items.iter().all(|item| is_nullable(item, &nullable)));
         }
         if nullable == before {
             return nullable;

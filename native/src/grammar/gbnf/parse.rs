@@ -163,9 +163,8 @@ impl<'a> Parser<'a> {
             Some('x') => self.code_point(2),
             Some('u') => self.code_point(4),
             Some('U') => self.code_point(8),
-            Some(other) => {
-                Err(self.wrong(format!("unknown escape \\{other}, expected one of \\n \\r \\t \\\\ \\\" \\[ \\] \\x \\u \\U")))
-            }
+            Some(other) => Err(self
+                .wrong(format!("unknown escape \\{other}, expected one of \\n \\r \\t \\\\ \\\" \\[ \\] \\x \\u \\U"))),
             None => Err(self.expected(missing())),
         }
     }
@@ -198,7 +197,8 @@ impl<'a> Parser<'a> {
         }
         let least = least.unwrap_or(0);
         if most.is_some_and(|most| most < least) {
-            return Err(self.wrong(format!("{{{least},{}}} allows nothing, expected the lower number first", most.unwrap_or(0))));
+            return Err(self
+                .wrong(format!("{{{least},{}}} allows nothing, expected the lower number first", most.unwrap_or(0))));
         }
         Ok(Some((least, most)))
     }
@@ -298,7 +298,8 @@ impl<'a> Parser<'a> {
             let what = format!("there is no rule {}, expected {} ::= … somewhere", rule.name, rule.name);
             return Err(Error { line: rule.line, what });
         }
-        let missing = || Error { line: 1, what: "there is no rule root, expected one: it is what a text has to match".into() };
+        let missing =
+            || Error { line: 1, what: "there is no rule root, expected one: it is what a text has to match".into() };
         let root = self.names.get("root").copied().ok_or_else(missing)?;
         Ok(Rules { list: self.rules, root })
     }

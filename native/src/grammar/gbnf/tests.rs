@@ -24,7 +24,8 @@ impl Both {
         let lark = |flat| lark::write(&rules, flat);
         let texts = [Some(lark(false)), check::is_flat(&rules).then(|| lark(true))];
         let compile = |lark: String| {
-            compile(|| &factory, TopLevelGrammar::from_lark(lark.clone())).unwrap_or_else(|error| panic!("{text}\n{lark}: {error}"))
+            compile(|| &factory, TopLevelGrammar::from_lark(lark.clone()))
+                .unwrap_or_else(|error| panic!("{text}\n{lark}: {error}"))
         };
         Self(texts.into_iter().flatten().map(compile).collect())
     }
@@ -177,7 +178,11 @@ impl Part {
     fn ends(&self, text: &[u8], from: &BTreeSet<usize>, root: &[Vec<Part>]) -> BTreeSet<usize> {
         match self {
             Part::Text(own) => behind(text, from, own),
-            Part::Class(class) => from.iter().filter(|at| text.get(**at).is_some_and(|byte| class.as_bytes().contains(byte))).map(|at| at + 1).collect(),
+            Part::Class(class) => from
+                .iter()
+                .filter(|at| text.get(**at).is_some_and(|byte| class.as_bytes().contains(byte)))
+                .map(|at| at + 1)
+                .collect(),
             Part::Group(alternatives) => ends(alternatives, text, from, root),
             Part::Repeated(part, least, most) => {
                 let mut all = BTreeSet::new();
@@ -219,7 +224,8 @@ fn alternatives(recursive: bool) -> impl Strategy<Value = Vec<Vec<Part>>> {
     let root = if recursive { "[ab]{1,2}".prop_map(Part::Root).boxed() } else { "c".prop_map(Part::Text).boxed() };
     let part = prop_oneof![4 => text, 3 => class, 1 => root].prop_recursive(2, 8, 3, |part| {
         let sequences = prop::collection::vec(prop::collection::vec(part.clone(), 0..3), 1..3);
-        let bounds = prop_oneof![Just((0, None)), Just((1, None)), Just((0, Some(1))), Just((2, Some(3))), Just((2, None))];
+        let bounds =
+            prop_oneof![Just((0, None)), Just((1, None)), Just((0, Some(1))), Just((2, Some(3))), Just((2, None))];
         let repeated = (part, bounds).prop_map(|(part, (least, most))| Part::Repeated(Box::new(part), least, most));
         prop_oneof![sequences.prop_map(Part::Group), repeated]
     });
