@@ -161,6 +161,10 @@ fn what_is_no_form_is_refused() {
         (json!({ "$ref": "#/nowhere" }), "nowhere"),
         (json!({ "$ref": "https://example.org/schema" }), "no schema"),
         (json!({ "type": "string", "pattern": "(" }), "no schema"),
+        (json!({ "type": "array", "uniqueItems": true }), "uniqueItems"),
+        (json!({ "type": "array", "contains": {} }), "contains"),
+        (json!({ "not": { "type": "null" } }), "not"),
+        (json!({ "enum": vec!["x"; 70_000] }), "expected at most 262144"),
     ] {
         let error = refused(&Form::Schema(schema.clone()));
         assert!(error.contains(what) && !error.contains('\n'), "{schema}: {error}");
