@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use woolly_engine::sampler::Sampler;
-use woolly_engine::session::{Finish, Session, Until};
+use woolly_engine::session::{Continuation, Finish, Piece, Session, Until};
 
 use crate::error::{Error, Result};
+use crate::grammar::{self, Matcher, Stuck};
 use crate::interrupt::Interrupt;
 
 /// How many tokens of a prompt are fed between two looks at Ctrl-C.
@@ -60,6 +61,8 @@ pub struct Generator<'a> {
     pub session: &'a mut Session,
     /// Chooses tokens.
     pub sampler: Sampler,
+    /// Says which ones it may choose from, where not all.
+    pub matcher: Option<Matcher>,
 }
 
 impl Generator<'_> {
@@ -100,20 +103,47 @@ impl Generator<'_> {
 
     fn decode(&mut self, limits: &Limits, answer: &mut Answer, print: Print) -> Result<()> {
         let until = Until { max_tokens: limits.max_tokens, stop: limits.stops.to_vec(), ..Until::default() };
-        let mut generation = self.session.generate(&mut self.sampler, until);
-        while !limits.interrupt.asked()
-            && let Some(piece) = generation.next()
-        {
-            let piece = piece.map_err(|cause| Error::other("cannot compute the next token").because(cause))?;
+        let mut continuation = Continuation::new(self.session.model().tokenizer(), until);
+        let mut last = None;
+        while !limits.interrupt.asked() && continuation.finish().is_none() {
+            let piece = self.step(&mut continuation, last)?;
+            last = piece.token;
             answer.tokens.extend(piece.token);
             answer.text.push_str(&piece.text);
             if !piece.text.is_empty() {
                 print(&piece.text)?;
             }
         }
-        answer.finish = generation.finish();
+        answer.finish = continuation.finish();
         Ok(())
     }
+
+    /// The token behind the last one, which is fed only now: logits that nobody asks for are never computed.
+    fn step(&mut self, continuation: &mut Continuation, last: Option<u32>) -> Result<Piece> {
+        if let Some(token) = last {
+            if self.session.tokens().len() == self.session.context() {
+                return Ok(continuation.end(Finish::Context));
+            }
+            let failed = |cause| Error::other("cannot compute the next token").because(cause);
+            self.session.feed(&[token]).map_err(failed)?;
+        }
+        let token = grammar::sample(&mut self.matcher, &mut self.sampler, self.session.logits()).map_err(stuck)?;
+        let Some(token) = token else { return Ok(continuation.end(Finish::End)) };
+        let mut piece = continuation.accept(self.session.model().tokenizer(), token);
+        if piece.token.is_none() {
+            return Ok(piece);
+        }
+        self.sampler.accept(token);
+        let is_complete = grammar::accept(&mut self.matcher, token).map_err(stuck)?;
+        if is_complete && continuation.finish() != Some(Finish::Stop) {
+            piece.text += &continuation.end(Finish::End).text;
+        }
+        Ok(piece)
+    }
+}
+
+fn stuck(cause: Stuck) -> Error {
+    Error::other("cannot go on with the answer").because(cause)
 }
 
 /// What became of a prompt.

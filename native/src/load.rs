@@ -12,6 +12,7 @@ use crate::cli::{Compute, Generation};
 use crate::cores::default_threads;
 use crate::error::{Error, Kind, Result};
 use crate::files::open_model;
+use crate::grammar::{Form, Grammar, Vocabulary};
 use crate::memory;
 use crate::output::{self, size};
 use crate::pool::Threads;
@@ -75,6 +76,13 @@ impl Loaded {
         let own = self.model.gguf().metadata().get("general.name").and_then(Value::as_str);
         let stem = || Path::new(&self.name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
         own.map(str::to_string).or_else(stem).unwrap_or_default()
+    }
+
+    /// What answers of the form that is asked for are matched with.
+    pub fn grammar(&self, args: &Generation) -> Result<Option<Grammar>> {
+        let Some(form) = Form::read(&args.form)? else { return Ok(None) };
+        let refused = |cause| Error::usage("cannot answer in this form").because(cause);
+        Vocabulary::new(self.model.clone()).compile(&form).map(Some).map_err(refused)
     }
 
     /// A session whose context holds `context` tokens, or as many as the model was trained for and memory allows.

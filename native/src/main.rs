@@ -16,6 +16,7 @@ mod cores;
 mod error;
 mod files;
 mod generate;
+mod grammar;
 #[cfg(all(target_os = "linux", not(test)))]
 mod huge_pages;
 mod interrupt;

@@ -219,6 +219,30 @@ fn stop_strings_end_the_answer_and_are_not_printed() {
 }
 
 #[test]
+fn answers_of_a_form() {
+    let stage = Stage::new();
+    stage.write("list.gbnf", "root ::= item{2}\nitem ::= \"- \" [a-c]{3} \"\\n\"\n");
+    stage.write("schema.json", r#"{"enum": ["one", "two"]}"#);
+    let answer = |form: &[&str]| stage.run(&args(&["run", "./tiny.gguf", "Hi", "-c", "200", "--seed", "1"], form)).ok();
+    let list = answer(&["--grammar-file", "list.gbnf"]);
+    assert!(list.len() == 12 && list.lines().all(|line| line.starts_with("- ")), "{list:?}");
+    for form in [["--json-schema-file", "schema.json"], ["-j", r#"{"enum": ["one", "two"]}"#]] {
+        let one = answer(&form);
+        assert!(one == "\"one\"\n" || one == "\"two\"\n", "{one:?}");
+    }
+    let run = |form: &[&str]| stage.run(&args(&["run", "./tiny.gguf", "Hi"], form));
+    run(&["--grammar", "root ::= x"]).fails(2, &["line 1: there is no rule x"]);
+    run(&["-j", "{"]).fails(2, &["expected JSON"]);
+    run(&["--json-schema", "{\"type\": 5}"]).fails(2, &["no schema"]);
+    run(&["--grammar-file", "none.gbnf"]).fails(6, &["none.gbnf"]);
+    run(&["--grammar", "root ::= \"a\"", "-j", "{}"]).fails(2, &["cannot be used with"]);
+    // Each turn of a conversation is held to it.
+    let talk = ["chat", "./tiny.gguf", "-c", "200", "--grammar", "root ::= \"yes\" | \"no\""];
+    let said = stage.run_with(&talk, "Hi\nAnd?\n").ok();
+    assert!(said.lines().count() == 2 && said.lines().all(|line| ["yes", "no"].contains(&line)), "{said:?}");
+}
+
+#[test]
 fn templates_and_raw_text_differ() {
     let stage = Stage::new();
     let count = |more: &[&str]| {

@@ -21,6 +21,9 @@ pub struct Generation {
     /// The system prompt [default: the chat template's, or what suits a known model]
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// What the answer has to look like.
+    #[command(flatten)]
+    pub form: Form,
     /// Continue the text as it is, without a chat template
     #[arg(long)]
     pub raw: bool,
@@ -36,6 +39,24 @@ pub struct Generation {
     /// On what to compute.
     #[command(flatten)]
     pub compute: Compute,
+}
+
+/// What an answer has to look like.
+#[derive(Clone, Debug, Default, Args)]
+#[group(multiple = false)]
+pub struct Form {
+    /// Answer with what this grammar in GBNF, llama.cpp's notation, allows
+    #[arg(long, value_name = "GBNF")]
+    pub grammar: Option<String>,
+    /// The same, with the grammar from a file
+    #[arg(long, value_name = "FILE.gbnf", value_hint = ValueHint::FilePath)]
+    pub grammar_file: Option<PathBuf>,
+    /// Answer with JSON that conforms to this JSON schema; {"type": "object"}: any object
+    #[arg(short = 'j', long, value_name = "JSON", value_parser = parse::json)]
+    pub json_schema: Option<serde_json::Value>,
+    /// The same, with the schema from a file
+    #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
+    pub json_schema_file: Option<PathBuf>,
 }
 
 /// How to choose the next token.

@@ -4,7 +4,7 @@ mod generation;
 mod parse;
 mod serve;
 
-pub use generation::{Generation, Sampling};
+pub use generation::{Form, Generation, Sampling};
 pub use parse::key;
 pub use serve::{LogFormat, Serve};
 

@@ -135,6 +135,11 @@ pub fn object(text: &str) -> Result<Object, String> {
     serde_json::from_str(text).map_err(expected)
 }
 
+/// JSON of any kind.
+pub fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|cause| format!("expected JSON such as {{\"type\": \"object\"}}: {cause}"))
+}
+
 /// The type of the KV cache.
 pub fn kv_type(text: &str) -> Result<KvType, String> {
     text.parse().map_err(str::to_string)

@@ -14,6 +14,7 @@ use crate::cli::Run;
 use crate::conversation::{Message, Prompter, Role};
 use crate::error::{Error, Kind, Result};
 use crate::generate::{Answer, Generator, Limits};
+use crate::grammar::Grammar;
 use crate::interrupt::Interrupt;
 use crate::{load, output, sampling};
 
@@ -25,12 +26,14 @@ pub fn run(args: &Run, offline: bool) -> Result<ExitCode> {
     let loaded = load::load(request.model.as_deref(), offline)?;
     let prompter = Prompter::new(&loaded, generation)?;
     let prompt = prompter.tokens(&request.messages(loaded.system(generation).as_deref()))?;
+    let grammar = loaded.grammar(generation)?;
     let mut session = loaded.session(&generation.compute, generation.context)?;
     info!(seed, prompt_tokens = prompt.len(), context = session.context(), "generating");
     let interrupt = Interrupt::install()?;
     let limits = Limits { max_tokens: generation.max_tokens, stops: &generation.stop, interrupt: &interrupt };
     let sampler = sampling::sampler(&generation.sampling, seed, session.context(), &loaded)?;
-    let mut generator = Generator { session: &mut session, sampler };
+    let matcher = grammar.as_ref().map(Grammar::matcher);
+    let mut generator = Generator { session: &mut session, sampler, matcher };
     let answer =
         generator.answer(&prompt, &limits, &mut |text| if args.json { Ok(()) } else { output::print(text) })?;
     report(args, &answer, seed, &loaded.name)?;

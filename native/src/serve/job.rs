@@ -7,6 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use woolly_engine::sampler::Params;
 use woolly_engine::session::{Finish, Until};
 
+use crate::grammar::Grammar;
+
 /// A continuation that is asked for.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -16,6 +18,8 @@ pub struct Job {
     pub sampling: Params,
     /// When to end.
     pub until: Until,
+    /// What the answer has to look like, where that matters.
+    pub grammar: Option<Grammar>,
     /// With each token, how many of the likeliest to report with their log-probabilities; `None`: nothing of the kind.
     pub top: Option<usize>,
     /// Whether probabilities are those that the sampler drew from, rather than the model's.

@@ -21,6 +21,7 @@ use crate::cli::{Chat, WhenFull};
 use crate::conversation::{Message, Prompter, Role};
 use crate::error::{Error, Kind, Result};
 use crate::generate::{Answer, Generator, Limits};
+use crate::grammar::Grammar;
 use crate::interrupt::Interrupt;
 use crate::load::{self, Loaded};
 use crate::{output, sampling};
@@ -61,6 +62,7 @@ struct Talk<'a> {
     args: &'a Chat,
     loaded: &'a Loaded,
     prompter: Prompter<'a>,
+    grammar: Option<Grammar>,
     session: Session,
     interrupt: Interrupt,
     seed: u64,
@@ -81,6 +83,7 @@ impl<'a> Talk<'a> {
             args,
             loaded,
             prompter: Prompter::new(loaded, generation)?,
+            grammar: loaded.grammar(generation)?,
             session,
             interrupt: Interrupt::install()?,
             seed,
@@ -155,7 +158,8 @@ impl<'a> Talk<'a> {
         let seed = self.seed.wrapping_add(self.answers);
         self.answers += 1;
         let sampler = sampling::sampler(&args.sampling, seed, self.session.context(), self.loaded)?;
-        let mut generator = Generator { session: &mut self.session, sampler };
+        let matcher = self.grammar.as_ref().map(Grammar::matcher);
+        let mut generator = Generator { session: &mut self.session, sampler, matcher };
         let json = self.args.json;
         let answer = generator.answer(prompt, &limits, &mut |text| if json { Ok(()) } else { output::print(text) })?;
         if json {

@@ -10,6 +10,7 @@ use woolly_engine::session::Continuation;
 
 use super::super::job::{Event, Failure, Job, Reply};
 use super::super::metrics::{Metrics, Outcome};
+use crate::grammar::Matcher;
 
 /// A job that waits for a slot.
 pub struct Queued {
@@ -19,6 +20,8 @@ pub struct Queued {
     pub job: Job,
     /// Chooses its tokens.
     pub sampler: Sampler,
+    /// Says which ones it may choose from, where not all.
+    pub matcher: Option<Matcher>,
     /// Turns them to text.
     pub continuation: Continuation,
     /// Where its events go.

@@ -37,6 +37,7 @@ use super::job::{Answer, Failure, Job, SlotAction, SlotDone, SlotState};
 use super::metrics::Metrics;
 use crate::error::{Error, Result};
 use crate::files::Watch;
+use crate::grammar::Grammar;
 use disk::Disk;
 use inbox::{Inbox, Order, Queued};
 use prefix::Pool;
@@ -138,9 +139,10 @@ impl Batch {
         self.check(&job)?;
         let tokenizer = shared.model.tokenizer();
         let sampler = Sampler::new(&job.sampling, tokenizer).map_err(|cause| Failure::Invalid(cause.to_string()))?;
+        let matcher = job.grammar.as_ref().map(Grammar::matcher);
         let continuation = Continuation::new(tokenizer, job.until.clone());
         let (sender, events) = mpsc::channel(EVENTS);
-        shared.inbox.submit(Queued { id: 0, job, sampler, continuation, sender, since: Instant::now() })?;
+        shared.inbox.submit(Queued { id: 0, job, sampler, matcher, continuation, sender, since: Instant::now() })?;
         Ok(Answer { events })
     }
 

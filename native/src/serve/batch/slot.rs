@@ -11,10 +11,11 @@ use woolly_engine::sampler::{Sampler, log_softmax_top};
 use woolly_engine::session::{Continuation, Entry, Finish, Piece, Sequence};
 use woolly_engine::tokenizer::Tokenizer;
 
-use super::super::job::{Done, Event, Job, Probabilities, PromptProgress, SlotJob, SlotState, Timings, Token};
-use super::super::metrics::Metrics;
+use super::super::job::{Done, Event, Failure, Job, Probabilities, PromptProgress, SlotJob, SlotState, Timings, Token};
+use super::super::metrics::{Metrics, Outcome};
 use super::inbox::Queued;
 use super::plan::Want;
+use crate::grammar::{self, Matcher, Stuck};
 
 /// A sequence, and the job that it works on.
 pub struct Slot {
@@ -72,7 +73,10 @@ pub struct Running {
     /// When the first token was chosen, and the last one so far.
     pub written: Option<(Instant, Instant)>,
     sampler: Sampler,
+    matcher: Option<Matcher>,
     continuation: Continuation,
+    /// Why it cannot go on.
+    stuck: Option<Stuck>,
 }
 
 /// A slot that is reading what a job begins with.
@@ -107,7 +111,7 @@ pub enum Step {
 impl Running {
     /// A job that begins, with so many of its tokens in the sequence of slot `slot` already.
     pub fn new(queued: Queued, slot: usize, cached: usize, checkpoints: Vec<usize>, lead: Option<Lead>) -> Self {
-        let Queued { id, job, sampler, continuation, sender, since } = queued;
+        let Queued { id, job, sampler, matcher, continuation, sender, since } = queued;
         let mut outbox = Outbox::new(sender);
         outbox.send(Event::Started(slot));
         let (started, phase) = (Instant::now(), Phase::Reading(cached));
@@ -123,7 +127,9 @@ impl Running {
             started,
             written: None,
             sampler,
+            matcher,
             continuation,
+            stuck: None,
         };
         if lead.is_none() {
             running.report(cached, Duration::ZERO);
@@ -194,23 +200,48 @@ impl Running {
         if self.continuation.finish().is_some() {
             return Step::Over;
         }
-        let token = self.sampler.sample(logits);
-        let probabilities = self.job.top.map(|top| self.probabilities(logits, token, top));
-        let piece = self.continuation.accept(tokenizer, token);
-        if piece.token.is_some() {
-            self.sampler.accept(token);
+        match self.write(logits, tokenizer) {
+            Ok(()) if self.continuation.finish().is_none() && room == 0 => self.end(Finish::Context),
+            Ok(()) => {}
+            Err(stuck) => self.stuck = Some(stuck),
         }
-        self.phase = Phase::Writing([token]);
-        self.say(piece, probabilities);
-        if self.continuation.finish().is_none() && room == 0 {
-            let piece = self.continuation.end(Finish::Context);
-            self.say(piece, None);
-        }
-        if self.continuation.finish().is_some() { Step::Over } else { Step::On }
+        if self.continuation.finish().is_some() || self.stuck.is_some() { Step::Over } else { Step::On }
     }
 
-    /// The last event of one that is done.
-    pub fn done(&self, cached: usize) -> Event {
+    /// Chooses the next token, where the grammar has one.
+    fn write(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> Result<(), Stuck> {
+        let Some(token) = grammar::sample(&mut self.matcher, &mut self.sampler, logits)? else {
+            self.end(Finish::End);
+            return Ok(());
+        };
+        let probabilities = self.job.top.map(|top| self.probabilities(logits, token, top));
+        let piece = self.continuation.accept(tokenizer, token);
+        let goes_on = piece.token.is_some();
+        self.phase = Phase::Writing([token]);
+        self.say(piece, probabilities);
+        if goes_on {
+            self.sampler.accept(token);
+        }
+        if goes_on && grammar::accept(&mut self.matcher, token)? && self.continuation.finish() != Some(Finish::Stop) {
+            self.end(Finish::End);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, finish: Finish) {
+        let piece = self.continuation.end(finish);
+        self.say(piece, None);
+    }
+
+    /// The last event of one that is over, and what has become of it.
+    pub fn last(&self, cached: usize) -> (Event, Outcome) {
+        match &self.stuck {
+            Some(stuck) => (Event::Failed(Failure::Invalid(stuck.to_string())), Outcome::Failed),
+            None => (self.done(cached), Outcome::Done),
+        }
+    }
+
+    fn done(&self, cached: usize) -> Event {
         let finish = self.continuation.finish().unwrap_or(Finish::Length);
         let stop = self.continuation.stop().map(str::to_owned);
         Event::Done(Box::new(Done { finish, stop, timings: self.timings(), cached }))

@@ -186,8 +186,9 @@ impl Worker {
             shares.iter().enumerate().map(|(id, share)| *share > 0 && self.advance(id, *share)).collect();
         for id in self.choose(&read) {
             let slot = &mut self.slots[id];
-            let done = slot.running.as_ref().map(|running| running.done(slot.sequence.tokens().len()));
-            self.leave(id, done, Outcome::Done);
+            let last = slot.running.as_ref().map(|running| running.last(slot.sequence.tokens().len()));
+            let (last, outcome) = last.unzip();
+            self.leave(id, last, outcome.unwrap_or(Outcome::Done));
         }
         Ok(shares.iter().sum())
     }

@@ -4,7 +4,7 @@
 //! listen     connections, their time limits, shutdown
 //! router     guards (origin, keys) ─► routes                        openapi describes them
 //! extract    a request's body ─► values                             error is what a client is told
-//! options    how to continue ─► sampler::Params, Until
+//! options    how to continue ─► sampler::Params, Until      form     what answers look like ─► Grammar
 //! prompt     texts and tokens ─► tokens          messages           a conversation ─► a prompt
 //! work       prompts and options ─► jobs of a batch
 //! sse        events of jobs ─► server-sent events                   pieces, probabilities, timings: parts of answers
@@ -14,6 +14,7 @@
 mod cors;
 mod error;
 mod extract;
+mod form;
 mod guard;
 mod llama;
 mod messages;

@@ -6,6 +6,7 @@ use woolly_engine::sampler::{self, Params, Stage};
 use woolly_engine::tokenizer::Tokenizer;
 
 use super::error::{ApiError, Result};
+use super::form::ResponseFormat;
 
 /// The most answers that one request may ask for.
 pub const MAX_CHOICES: usize = 128;
@@ -137,9 +138,11 @@ pub struct Options {
     pub sse_ping_interval: Option<i64>,
     /// Report what the model was asked, in `__verbose`.
     pub verbose: Option<bool>,
-    /// A grammar; this server does not support it yet.
-    pub grammar: Option<serde_json::Value>,
-    /// A schema of the answer; this server does not support it yet.
+    /// The form of the answer.
+    pub response_format: Option<ResponseFormat>,
+    /// The answer matches this grammar, in llama.cpp's notation, GBNF.
+    pub grammar: Option<String>,
+    /// The answer is JSON that conforms to this JSON schema.
     pub json_schema: Option<serde_json::Value>,
     /// Adapters; this server has none.
     pub lora: Option<Vec<serde_json::Value>>,
@@ -205,13 +208,6 @@ pub enum Bias {
 impl Options {
     /// Says what is asked for that this server does not have, rather than leave it out silently.
     pub fn check(&self) -> Result<()> {
-        let has = |value: &Option<serde_json::Value>| value.as_ref().is_some_and(|value| !is_empty(value));
-        if has(&self.grammar) {
-            return Err(ApiError::field("grammar", "grammars are not supported"));
-        }
-        if has(&self.json_schema) {
-            return Err(ApiError::field("json_schema", "answers by a schema are not supported"));
-        }
         if self.lora.as_ref().is_some_and(|adapters| !adapters.is_empty()) {
             return Err(ApiError::field("lora", "adapters are not supported"));
         }
@@ -404,10 +400,6 @@ impl Bias {
 /// A seed from the system's source of randomness. Of 32 bits, so that people can type it.
 pub fn random_seed() -> Result<u64> {
     crate::sampling::seed(None).map_err(|cause| ApiError::internal(cause.to_string()))
-}
-
-fn is_empty(value: &serde_json::Value) -> bool {
-    value.is_null() || value.as_str().is_some_and(str::is_empty)
 }
 
 fn last_n(name: &str, given: Option<i64>, default: usize, context: usize) -> Result<usize> {

@@ -179,9 +179,13 @@ async fn what_is_not_there_is_refused_by_its_name() {
     let server = Server::start(&[]).await;
     for (fields, name) in [
         (json!({ "tools": [{ "type": "function" }] }), "tools"),
-        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
-        (json!({ "grammar": "root ::= \"a\"" }), "grammar"),
-        (json!({ "json_schema": {} }), "json_schema"),
+        (json!({ "response_format": { "type": "sound" } }), "response_format.type"),
+        (json!({ "response_format": { "type": "json_schema" } }), "response_format"),
+        (json!({ "response_format": { "type": "json_object", "schema": { "type": "hiccup" } } }), "response_format"),
+        (json!({ "grammar": "root ::= (" }), "grammar"),
+        (json!({ "grammar": 5 }), "grammar"),
+        (json!({ "json_schema": 123 }), "json_schema"),
+        (json!({ "json_schema": {}, "grammar": "root ::= \"a\"" }), "json_schema"),
         (json!({ "temperature": "hot" }), "temperature"),
         (json!({ "top_p": 2 }), "top_p"),
         (json!({ "repeat_penalty": 0 }), "repeat_penalty"),
@@ -200,6 +204,38 @@ async fn what_is_not_there_is_refused_by_its_name() {
     }
     let echo = json!({ "prompt": "a", "echo": true });
     assert!(server.post("/v1/completions", echo).await.error(400).1.contains("echo"));
+}
+
+#[tokio::test]
+async fn answers_of_a_form() {
+    let server = Server::start(&[]).await;
+    let schema = json!({ "enum": ["one", "two"] });
+    for fields in [
+        json!({ "json_schema": schema }),
+        json!({ "response_format": { "type": "json_object", "schema": schema } }),
+        json!({ "response_format": { "type": "json_schema", "schema": schema } }),
+        json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "strict": true, "schema": schema } } }),
+        json!({ "grammar": "root ::= \"\\\"\" (\"one\" | \"two\") \"\\\"\"", "json_schema": null }),
+    ] {
+        let body = json!({ "prompt": "a", "messages": [{ "role": "user", "content": "a" }], "max_tokens": 20, "n": 3 });
+        for (path, text) in
+            [("/v1/chat/completions", "/message/content"), ("/v1/completions", "/text"), ("/completion", "/content")]
+        {
+            let mut body = body.clone();
+            body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let answer = server.post(path, body).await.ok();
+            let choices = answer.get("choices").unwrap_or(&answer).as_array().unwrap();
+            assert_eq!(choices.len(), 3);
+            for choice in choices {
+                let said = choice.pointer(text).unwrap();
+                assert!(said == "\"one\"" || said == "\"two\"", "{path} {fields}: {said}");
+                let reason = choice.get("finish_reason").or(choice.get("stop_type")).unwrap();
+                assert!(reason == "stop" || reason == "eos", "{reason}");
+            }
+        }
+    }
+    let free = json!({ "response_format": { "type": "text" }, "grammar": "" });
+    assert_eq!(server.post("/v1/chat/completions", chat(free)).await.ok()["usage"]["completion_tokens"], 8);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use woolly_engine::session::Until;
 
 use super::App;
 use super::error::{ApiError, Result};
+use super::form;
 use super::options::{MAX_CHOICES, Options};
 use super::pieces::Piece;
 use super::sse;
@@ -79,7 +80,13 @@ impl App {
     }
 
     /// Sets the batch to work on `prompts`.
-    pub fn work(&self, served: Arc<Served>, prompts: Vec<Vec<u32>>, options: &Options, report: Report) -> Result<Work> {
+    pub async fn work(
+        &self,
+        served: Arc<Served>,
+        prompts: Vec<Vec<u32>>,
+        options: &Options,
+        report: Report,
+    ) -> Result<Work> {
         options.check()?;
         let choices = options.choices()?;
         if prompts.len() * choices > MAX_CHOICES {
@@ -87,9 +94,11 @@ impl App {
             return Err(ApiError::invalid(format!("expected at most {MAX_CHOICES} answers at once, found {found}")));
         }
         let params = options.params(&self.defaults(&served)?, served.model.tokenizer(), served.batch.context())?;
+        let grammar = form::grammar(&served, options).await?;
         let job = |prompt: &Vec<u32>, choice: u64| -> Result<Job> {
             let seed = params.seed.wrapping_add(choice);
-            self.job(prompt.clone(), Params { seed, ..params.clone() }, options, report)
+            let job = self.job(prompt.clone(), Params { seed, ..params.clone() }, options, report)?;
+            Ok(Job { grammar: grammar.clone(), ..job })
         };
         let each = prompts.iter().flat_map(|prompt| (0..choices as u64).map(move |choice| (prompt, choice)));
         let jobs: Vec<Job> = each.map(|(prompt, choice)| job(prompt, choice)).collect::<Result<_>>()?;
@@ -122,6 +131,7 @@ impl App {
             prompt,
             sampling,
             until: Until { max_tokens, stop: options.stops()?, ignore_end },
+            grammar: None,
             top: report.top,
             post_sampling: report.post_sampling,
             cache_prompt: options.cache_prompt.unwrap_or(true),

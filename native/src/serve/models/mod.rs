@@ -26,6 +26,7 @@ use super::batch::{Batch, BatchOptions};
 use super::metrics::Metrics;
 use crate::error::{Error, Kind, Result};
 use crate::files::open_watched;
+use crate::grammar::Vocabulary;
 use crate::load::unusable;
 use crate::output::size;
 use crate::store::{Advice, Source, Store, parts_of, stem};
@@ -63,6 +64,8 @@ pub struct Served {
     pub model: Arc<Model>,
     /// Answers.
     pub batch: Batch,
+    /// Prepares grammars of answers.
+    pub vocabulary: Vocabulary,
     /// How the catalogue advises to run it.
     pub advice: Option<Advice>,
     /// When it was loaded.
@@ -397,7 +400,8 @@ impl Models {
         let memory = model.gguf().size() + Batch::memory(&model, &self.options.batch);
         self.make_room(name, memory)?;
         let batch = Batch::start(model.clone(), watch, &self.options.batch, self.metrics.clone())?;
-        Ok(Served { name: name.to_owned(), path, model, batch, advice, loaded_at: SystemTime::now(), memory })
+        let (name, vocabulary) = (name.to_owned(), Vocabulary::new(model.clone()));
+        Ok(Served { name, path, model, batch, vocabulary, advice, loaded_at: SystemTime::now(), memory })
     }
 
     /// Sets memory aside for a model, and has others go for that.

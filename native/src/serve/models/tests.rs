@@ -67,6 +67,7 @@ fn ask(served: &Served, max_tokens: usize) -> Event {
         prompt: vec![1, 50, 60],
         sampling: Params::default(),
         until: Until { max_tokens: Some(max_tokens), ignore_end: true, ..Until::default() },
+        grammar: None,
         top: None,
         post_sampling: false,
         cache_prompt: true,

@@ -59,6 +59,7 @@ fn job(prompt: Vec<u32>, max_tokens: usize, sampling: Params) -> Job {
         prompt,
         sampling,
         until: Until { max_tokens: Some(max_tokens), ..Until::default() },
+        grammar: None,
         top: None,
         post_sampling: false,
         cache_prompt: true,

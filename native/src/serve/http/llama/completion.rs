@@ -83,7 +83,7 @@ pub async fn completion(State(app): State<Arc<App>>, asked: Asked<Prompted>) -> 
     let report = Report { top: options.top()?, post_sampling: options.post_sampling_probs.unwrap_or(false) };
     let served = app.served(&options).await?;
     let (prompts, several) = app.prompt_tokens(&served, own.prompt).await?;
-    let work = app.work(served, prompts, &options, report)?;
+    let work = app.work(served, prompts, &options, report).await?;
     if options.streams() {
         return Ok(sse::response(LlamaWriter::new(&work, &options, fields), work));
     }
@@ -112,6 +112,7 @@ struct Results {
     model: String,
     jobs: Vec<Job>,
     reported: Reported,
+    grammar: String,
     wants_tokens: bool,
     fields: Option<Vec<String>>,
 }
@@ -136,6 +137,7 @@ impl Results {
             model: work.model.clone(),
             jobs: work.jobs.clone(),
             reported,
+            grammar: options.grammar.clone().unwrap_or_default(),
             wants_tokens: options.return_tokens.unwrap_or(false),
             fields,
         }
@@ -153,7 +155,8 @@ impl Results {
             model: self.model.clone(),
             tokens_predicted: done.timings.predicted,
             tokens_evaluated: done.timings.prompt,
-            generation_settings: GenerationSettings::new(&job.sampling, &job.until, self.reported, tokenizer),
+            generation_settings: GenerationSettings::new(&job.sampling, &job.until, self.reported, tokenizer)
+                .with_grammar(&self.grammar),
             prompt: String::from_utf8_lossy(&tokenizer.decode(&job.prompt, true)).into_owned(),
             has_new_line: place.has_new_line,
             truncated: is_truncated(done),

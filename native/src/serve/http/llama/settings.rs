@@ -46,7 +46,7 @@ pub struct GenerationSettings {
     logit_bias: Vec<BiasEntry>,
     n_probs: usize,
     min_keep: usize,
-    grammar: &'static str,
+    grammar: String,
     samplers: Vec<&'static str>,
     timings_per_token: bool,
     post_sampling_probs: bool,
@@ -111,11 +111,16 @@ impl GenerationSettings {
             logit_bias: biases(params, tokenizer),
             n_probs: reported.top,
             min_keep: params.min_keep,
-            grammar: "",
+            grammar: String::new(),
             samplers: params.samplers.iter().map(|stage| stage.name()).collect(),
             timings_per_token: reported.timings_per_token,
             post_sampling_probs: reported.post_sampling,
         }
+    }
+
+    /// The same, where a grammar holds the answer to a form.
+    pub fn with_grammar(self, grammar: &str) -> Self {
+        Self { grammar: grammar.to_owned(), ..self }
     }
 }
 

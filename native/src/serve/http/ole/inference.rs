@@ -75,7 +75,7 @@ impl App {
             }
             _ => return Err(ApiError::invalid("expected either a field prompt or a field messages")),
         };
-        self.work(served, prompt, &options, Report::default())
+        self.work(served, prompt, &options, Report::default()).await
     }
 }
 

@@ -39,8 +39,6 @@ pub struct Chat {
     /// With each token, report so many of the likeliest ones.
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<usize>,
-    /// The form of the answer; this server knows `text`.
-    pub response_format: Option<ResponseFormat>,
     /// Tools that the model may call. Answers with calls are not supported yet: this needs `tool_choice` to be `none`.
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Map<String, Value>>>,
@@ -54,13 +52,6 @@ pub struct Chat {
     pub add_generation_prompt: Option<bool>,
     /// Whether the last message, which is the assistant's, is to be continued.
     pub continue_final_message: Option<bool>,
-}
-
-/// The form of an answer.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-pub struct ResponseFormat {
-    /// Its name.
-    r#type: String,
 }
 
 /// Answers to a conversation.
@@ -156,10 +147,6 @@ impl Chat {
 
     /// Says what is asked for that this server does not have.
     fn check(&self) -> Result<()> {
-        let format = self.response_format.as_ref().map_or("text", |format| format.r#type.as_str());
-        if format != "text" {
-            return Err(ApiError::field("response_format", format!("{format:?} is not supported, expected \"text\"")));
-        }
         let has_tools = self.tools.as_ref().is_some_and(|tools| !tools.is_empty());
         if has_tools && self.tool_choice.as_ref().and_then(Value::as_str) != Some("none") {
             return Err(ApiError::field(
@@ -210,7 +197,7 @@ async fn start(app: &App, asked: Asked<Chat>) -> Result<(Work, Options)> {
     let report = own.report(&options)?;
     let served = app.served(&options).await?;
     let prompt = app.conversation_tokens(&served, own.conversation()).await?;
-    Ok((app.work(served, vec![prompt], &options, report)?, options))
+    Ok((app.work(served, vec![prompt], &options, report).await?, options))
 }
 
 async fn whole(mut work: Work, options: &Options) -> Result<Response> {

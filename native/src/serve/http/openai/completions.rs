@@ -77,7 +77,7 @@ pub async fn completions(State(app): State<Arc<App>>, asked: Asked<Completion>) 
     let report = own.report(&options)?;
     let served = app.served(&options).await?;
     let (prompts, _) = app.prompt_tokens(&served, own.prompt).await?;
-    let work = app.work(served, prompts, &options, report)?;
+    let work = app.work(served, prompts, &options, report).await?;
     if options.streams() { Ok(sse::response(CompletionWriter::new(&work, &options), work)) } else { whole(work).await }
 }
 
