@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--shared", type=int, metavar="WORDS", help="measure first tokens with a system prompt of so many words, which are about as many tokens")
     parser.add_argument("--peer", help="llama-server's program")
     given = parser.parse_args()
+    given.ctx = max(given.ctx, 2 * (given.shared or 0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options = ["--parallel", given.parallel, "--ctx", given.ctx, "--cache-ram", f"{given.cache}M"]
