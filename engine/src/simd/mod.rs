@@ -328,6 +328,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// [`Simd::add_scaled`] is to end them.
     fn open(self, sum: Self::Ints) -> Self::Partial;
 
+    /// Starts the sums of all products of 32 weights, each at most 15, and as many activations, that add up to `sum`: from
+    /// `-offset` times `sum`. The offset is even and at most 16.
+    #[inline(always)]
+    fn open_less(self, offset: i32, sum: i16) -> Self::Partial {
+        self.open(self.splat_int(-offset * sum as i32))
+    }
+
     /// Adds the products of unsigned weights and signed activations, lane `i` taking codes `4i..4i+4`. Weights are at most
     /// 127, or 255 where [`Simd::PREFERS_UNSIGNED`] is set.
     fn dot(self, sum: Self::Partial, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;

@@ -112,6 +112,17 @@ fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
             results.push((name, of_ints(s, s.add_scaled(total, scaled, s.lane_scale(scales, j)))));
         }
     }
+    for x in [[127; 4], [-127; 4], [127, 127, -127, -127], [-127, -127, 127, 127], *first(&i.x)] {
+        for (name, weights) in
+            [("less, of 0", s.splat(0)), ("less, of 15", s.splat(15)), ("less", s.and(a, s.splat(15)))]
+        {
+            let mut sum = s.open_less(8, 8 * x.iter().map(|&x| x as i16).sum::<i16>());
+            for _ in 0..8 {
+                sum = s.dot(sum, weights, s.splat4(&x));
+            }
+            results.push((name, of_ints(s, s.close(sum))));
+        }
+    }
     results.push(("signed dot", of_ints(s, s.close(s.dot_signed(s.open(total), a, x)))));
     let signed = s.dot_signed(s.open(s.splat_int(0)), a, x);
     for j in 0..4 {

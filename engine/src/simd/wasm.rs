@@ -251,6 +251,17 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
+    fn open_less(self, offset: i32, sum: i16) -> Sums {
+        if !PAIRS {
+            return self.open(self.splat_int(-offset * sum as i32));
+        }
+        // Half of it in either half of each lane. Together with the products of 16 activations that is a sum of
+        // `(weight - offset / 2) * x` over these, and of `-offset / 2 * x` over the others: within 16 * 15 * 127.
+        let half = i16x8_splat((-offset / 2) as i16 * sum);
+        Sums { ints: [i32x4_splat(0); 4], pairs: [half; 4], paired: true }
+    }
+
+    #[inline(always)]
     fn dot(self, sum: Sums, weights: [v128; 4], x: [v128; 4]) -> Sums {
         if PAIRS {
             let pairs = each!(I => i16x8_add(sum.pairs[I], relaxed_pairs(x[I], weights[I])));
@@ -284,7 +295,7 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
         if !sum.paired {
             return sum.ints;
         }
-        each!(I => i32x4_add(sum.ints[I], i32x4_extadd_pairwise_i16x8(sum.pairs[I])))
+        each!(I => i32x4_add(sum.ints[I], i32x4_dot_i16x8(sum.pairs[I], i16x8_splat(1))))
     }
 
     #[inline(always)]
@@ -479,12 +490,12 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn f16s(self, from: &[u8; 32]) -> [v128; 4] {
-        from_halfs(high_halves(load(from)))
+        from_packed_halfs(load(from))
     }
 
     #[inline(always)]
     fn halfs(self, from: &[u16; 16]) -> [v128; 4] {
-        from_halfs(high_halves(load(from)))
+        from_packed_halfs(load(from))
     }
 
     #[inline(always)]
@@ -569,10 +580,11 @@ fn load<T: Copy, const N: usize, const V: usize>(from: &[T; N]) -> [v128; V] {
 #[inline(always)]
 fn store<T: Copy, const N: usize, const V: usize>(from: [v128; V], to: &mut [T; N]) {
     const { assert!(size_of::<[T; N]>() == 16 * V) };
-    for (i, from) in from.into_iter().enumerate() {
+    // By reference: an iterator that owns the registers would be kept, and copied, in memory.
+    for (i, from) in from.iter().enumerate() {
         // SAFETY: the reference is to as many bytes as `V` registers have, this store needs no alignment, and callers
         // store to integers and floats, which may have any bits.
-        unsafe { v128_store(to.as_mut_ptr().cast::<v128>().add(i), from) }
+        unsafe { v128_store(to.as_mut_ptr().cast::<v128>().add(i), *from) }
     }
 }
 
@@ -693,10 +705,29 @@ const SCALE: f32 = f32::from_bits((127 + 112) << 23);
 /// The `f16` in the high halves of 16 numbers; their low halves may hold anything.
 #[inline(always)]
 fn from_halfs(bits: [v128; 4]) -> [v128; 4] {
-    let moved = bits.map(|bits| v128_and(i32x4_shr(bits, 3), u32x4_splat(PLACES)));
+    let moved = bits.map(places);
     // Only the greatest exponent, that of infinite numbers and NaN, has this bit when 1 is added.
     let [a, b, c, d] = moved.map(|moved| u32x4_add(moved, u32x4_splat(1 << 23)));
-    let above = v128_and(v128_or(v128_or(a, b), v128_or(c, d)), u32x4_splat(1 << 28));
+    from_places(moved, v128_and(v128_or(v128_or(a, b), v128_or(c, d)), u32x4_splat(1 << 28)))
+}
+
+/// 16 `f16` that follow each other.
+#[inline(always)]
+fn from_packed_halfs(halfs: [v128; 2]) -> [v128; 4] {
+    let exponent = u16x8_splat(0x7C00);
+    let [low, high] = halfs.map(|halfs| i16x8_eq(v128_and(halfs, exponent), exponent));
+    from_places(high_halves(halfs).map(places), v128_or(low, high))
+}
+
+/// The parts of the `f16` in the high halves, moved to their places.
+#[inline(always)]
+fn places(bits: v128) -> v128 {
+    v128_and(i32x4_shr(bits, 3), u32x4_splat(PLACES))
+}
+
+/// What `f16` stand for whose parts are at their places; `above` is not zero where some are infinite or NaN.
+#[inline(always)]
+fn from_places(moved: [v128; 4], above: v128) -> [v128; 4] {
     // The others are too small by a power of two, subnormal ones as well.
     let finite = moved.map(|moved| f32x4_mul(moved, f32x4_splat(SCALE)));
     if !v128_any_true(above) {

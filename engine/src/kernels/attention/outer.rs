@@ -130,10 +130,12 @@ pub(super) fn tiles<S: Simd>(s: S, rows: Range<usize>, work: &mut impl Tiles) {
     while row < rows.end {
         let count = match rows.end - row {
             left @ 1..=3 => left,
-            4 if S::ACCUMULATORS < 6 => 2,
+            // Three leave no room for what feeds their sums, which then wait in memory: that pays only for the last ones,
+            // which else would be read twice.
+            _ if S::ACCUMULATORS < 6 => 2,
             4 => 4,
             5 => 3,
-            _ => S::ACCUMULATORS.min(6),
+            _ => 6,
         };
         match count {
             1 => work.tile::<S, 1>(s, row),

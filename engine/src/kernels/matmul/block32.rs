@@ -52,23 +52,14 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
         let last = panel.len() - 1;
         for (four, to) in panel.chunks_mut(4).enumerate() {
-            let mut codes = [[s.splat(0); 16]; 2];
-            for (i, row) in rows.iter().enumerate() {
-                let block = |b: usize| &row[(4 * four + b).min(last)];
-                let [low, high] = F::codes(s, [block(0), block(1), block(2), block(3)]);
-                codes[0][i] = F::CODES.adapt(s, low);
-                codes[1][i] = F::CODES.adapt(s, high);
-            }
-            for (half, codes) in codes.into_iter().enumerate() {
-                // Each block has four groups of each half.
-                for (to, turned) in to.iter_mut().zip(s.transpose(codes).as_chunks::<4>().0) {
-                    for (to, turned) in to[r].codes[4 * half..].iter_mut().zip(turned) {
-                        s.store(*turned, to);
-                    }
-                }
-            }
+            let codes = sixteen!(I => {
+                let block = |b: usize| &rows[I][(4 * four + b).min(last)];
+                F::codes(s, [block(0), block(1), block(2), block(3)])
+            });
+            store_turned::<S, R, 0>(s, sixteen!(I => F::CODES.adapt(s, codes[I][0])), r, to);
+            store_turned::<S, R, 1>(s, sixteen!(I => F::CODES.adapt(s, codes[I][1])), r, to);
             for (b, to) in to.iter_mut().enumerate() {
-                let [scale, min] = F::scale_min_each(s, &rows.map(|row| &row[4 * four + b]));
+                let [scale, min] = F::scale_min_each(s, &sixteen!(I => &rows[I][4 * four + b]));
                 s.store_floats(scale, &mut to[r].scale);
                 s.store_floats(min, &mut to[r].min);
             }
@@ -85,17 +76,14 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     ) {
         let kind = F::CODES.adapted::<S>();
         let mut codes = [&[[0; 4]; 8]; C];
-        let mut sums = [[s.splat_int(0); R]; C];
-        for ((codes, sums), x) in codes.iter_mut().zip(&mut sums).zip(x) {
+        let mut open = [[s.open(s.splat_int(0)); R]; C];
+        for ((codes, open), x) in codes.iter_mut().zip(&mut open).zip(x) {
             *codes = fours(&x.qs[b]);
-            *sums = [s.splat_int(-kind.offset() * x.sums[b][0] as i32); R];
+            *open = [kind.open(s, x.sums[b][0]); R];
         }
         let run = if S::SUMS_32 { 8 } else { kind.run() };
+        let mut sums = [[s.splat_int(0); R]; C];
         for first in (0..8).step_by(run) {
-            let mut open = [[s.open(s.splat_int(0)); R]; C];
-            for (open, sums) in open.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-                *open = s.open(*sums);
-            }
             for g in (first..first + run).step_by(unroll::<S>(run)) {
                 for g in g..g + unroll::<S>(run) {
                     let mut w = [s.splat(0); R];
@@ -110,8 +98,9 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
                     }
                 }
             }
-            for (sums, open) in sums.as_flattened_mut().iter_mut().zip(open.as_flattened()) {
+            for (sums, open) in sums.as_flattened_mut().iter_mut().zip(open.as_flattened_mut()) {
                 *sums = s.close(*open);
+                *open = s.open(*sums);
             }
         }
         for ((y, sums), x) in y.iter_mut().zip(sums).zip(x) {
@@ -125,6 +114,29 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
             }
         }
     }
+}
+
+/// Stores half `HALF` of the codes of up to four blocks of 16 rows, each block's in a quarter, as four groups per block.
+#[inline(always)]
+fn store_turned<S: Simd, const R: usize, const HALF: usize>(
+    s: S,
+    codes: [S::Bytes; 16],
+    r: usize,
+    to: &mut [[Unpacked; R]],
+) {
+    let turned = s.transpose(codes);
+    let mut store = |b: usize, turned: [S::Bytes; 4]| {
+        let Some(to) = to.get_mut(b) else { return };
+        let [a, b, c, d] = &mut to[r].codes.as_chunks_mut::<4>().0[HALF];
+        s.store(turned[0], a);
+        s.store(turned[1], b);
+        s.store(turned[2], c);
+        s.store(turned[3], d);
+    };
+    store(0, [turned[0], turned[1], turned[2], turned[3]]);
+    store(1, [turned[4], turned[5], turned[6], turned[7]]);
+    store(2, [turned[8], turned[9], turned[10], turned[11]]);
+    store(3, [turned[12], turned[13], turned[14], turned[15]]);
 }
 
 /// The integer sums of a block of 16 rows, a lane for each.
@@ -183,6 +195,15 @@ fn four_rows<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
 }
 
 impl Codes {
+    /// Starts the sums of the products of a block of 32, whose activations add up to `sum`.
+    #[inline(always)]
+    fn open<S: Simd>(self, s: S, sum: i16) -> S::Partial {
+        match self {
+            Codes::Unsigned { max: 0..=15, offset: 2..=16 } => s.open_less(self.offset(), sum),
+            _ => s.open(s.splat_int(-self.offset() * sum as i32)),
+        }
+    }
+
     /// Adds a vector of products of codes.
     #[inline(always)]
     pub(super) fn dot<S: Simd>(self, s: S, sum: S::Partial, w: S::Bytes, x: S::Bytes) -> S::Partial {

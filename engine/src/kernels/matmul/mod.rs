@@ -14,6 +14,20 @@
 //! arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. What both need to know of blocks is in
 //! [`block32`] and [`block256`]; [`float`] is for matrices of floats.
 
+/// An array of what is made of each index of 16 rows. Written out: of loops over vectors, compilers of WebAssembly make arrays
+/// in memory, and calls that copy them.
+macro_rules! sixteen {
+    ($i:ident => $value:expr) => {
+        sixteen!($i => $value; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($i:ident => $value:expr; $($index:literal)*) => {
+        [$({
+            const $i: usize = $index;
+            $value
+        }),*]
+    };
+}
+
 mod block256;
 mod block32;
 mod float;

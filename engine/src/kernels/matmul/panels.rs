@@ -10,7 +10,7 @@
 //! The file's bytes of a panel are short pieces of many rows, which no processor's own prefetch foresees: so while one panel
 //! is multiplied, those of the next are asked for, a few with each group of columns.
 
-use super::{Format, Quantized, Rows, sixteen_rows};
+use super::{Format, Quantized, Rows, padded, sixteen_rows};
 use crate::bytes::Tile;
 use crate::simd::{Kernel, Simd};
 use core::borrow::BorrowMut;
@@ -159,11 +159,10 @@ where
             let row = &self.out.row((c + i).min(last))[first..];
             for (r, y) in y.iter_mut().enumerate() {
                 let row = &row[(r * ROWS).min(row.len())..];
-                let mut rest = [0.0; ROWS];
-                *y = s.floats(row.first_chunk().unwrap_or_else(|| {
-                    rest[..row.len()].copy_from_slice(row);
-                    &rest
-                }));
+                *y = match row.first_chunk() {
+                    Some(row) => s.floats(row),
+                    None => s.floats(&padded(row)),
+                };
             }
         }
     }
@@ -182,12 +181,14 @@ where
             for (r, y) in y.iter().enumerate() {
                 let start = (r * ROWS).min(row.len());
                 let row = &mut row[start..];
+                // All of it where it belongs: compilers of WebAssembly would call what copies memory.
+                if let Some(row) = row.first_chunk_mut() {
+                    s.store_floats(*y, row);
+                    continue;
+                }
                 let mut lanes = [0.0; ROWS];
                 s.store_floats(*y, &mut lanes);
-                match row.first_chunk_mut() {
-                    Some(row) => *row = lanes,
-                    None => row.copy_from_slice(&lanes[..row.len()]),
-                }
+                row.copy_from_slice(&lanes[..row.len()]);
             }
         }
     }
