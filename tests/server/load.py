@@ -65,13 +65,13 @@ class Peer(Server):
         self.command += ["--cache-ram", str(given.cache), "--threads", str(os.cpu_count())]
 
 
-def request(seed: int) -> dict:
-    """A question unlike others, of 20 to 250 tokens, and an answer of 32 to 128."""
+def request(seed: int, longest: bool = False) -> dict:
+    """A question unlike others, of 20 to 250 tokens, and an answer of 32 to 128; or the longest ones."""
     choice = random.Random(seed)
-    words = " ".join(choice.choice(WORDS) for _ in range(choice.randint(10, 200)))
+    words = " ".join(choice.choice(WORDS) for _ in range(200 if longest else choice.randint(10, 200)))
     return {
         "messages": [{"role": "user", "content": f"{seed}: tell me more about this. {words}"}],
-        "max_tokens": choice.randint(32, 128),
+        "max_tokens": 128 if longest else choice.randint(32, 128),
         "temperature": 0.8,
         "seed": seed,
         "ignore_eos": True,
@@ -112,6 +112,14 @@ async def client(session, server: Server, seeds, end: float, measured: Measured)
             return
         except Exception as error:  # whatever it is, it counts
             measured.errors.append(f"{type(error).__name__}: {error}")
+
+
+async def warm_up(server: Server, clients: int) -> None:
+    """Has every slot hold as much as it will at most, so that memory which is taken for good is taken."""
+    async with aiohttp.ClientSession() as session:
+        requests = (request(10**9 + seed, longest=True) for seed in range(clients))
+        # What fails here is measured later.
+        await asyncio.gather(*(ask(session, server, body, Measured()) for body in requests), return_exceptions=True)
 
 
 async def watch(server: Server, measured: Measured) -> None:
@@ -217,6 +225,8 @@ def main() -> None:
 
 def report(servers: dict[str, Server], given: argparse.Namespace) -> None:
     """Measures one client, then all, and prints what came of it."""
+    for server in servers.values():
+        asyncio.run(warm_up(server, max(given.clients, given.parallel)))
     one = measure(servers, 1, given.seconds / 5, given.rounds)
     many = measure(servers, given.clients, given.seconds, given.rounds)
     rows = [(name, clients, result[name]) for name in servers for clients, result in [(1, one), (given.clients, many)]]

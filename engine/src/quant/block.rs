@@ -72,9 +72,23 @@ pub(crate) trait Block32<const N: usize> {
     const CODES: Codes;
     /// Whether there is a minimum.
     const MIN: bool;
+    /// Whether [`Self::packed`] gives the same bytes twice: these are then better rearranged before they are split.
+    const SHARED: bool;
+
+    /// What [`Self::split`] makes the codes of four blocks of, one in each quarter: of elements 0 to 15, then of 16 to 31.
+    fn packed<S: Simd>(s: S, blocks: [&[u8; N]; 4]) -> [S::Bytes; 2];
+
+    /// The codes, each made of the byte in its own place: where that is not [shared](Self::SHARED), of its own half's.
+    #[inline(always)]
+    fn split<S: Simd>(_: S, packed: [S::Bytes; 2]) -> [S::Bytes; 2] {
+        packed
+    }
 
     /// The codes of four blocks, one in each quarter: elements 0 to 15, then 16 to 31.
-    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 4]) -> [S::Bytes; 2];
+    #[inline(always)]
+    fn codes<S: Simd>(s: S, blocks: [&[u8; N]; 4]) -> [S::Bytes; 2] {
+        Self::split(s, Self::packed(s, blocks))
+    }
 
     /// The scale.
     #[inline(always)]
@@ -190,10 +204,9 @@ pub(crate) fn quarters<S: Simd, const N: usize>(s: S, [a, b, c, d]: [&[u8; N]; 4
     s.quarters([part(a, at), part(b, at), part(c, at), part(d, at)])
 }
 
-/// The low nibbles of 16 bytes from byte `at` on of each of four blocks, then the high ones.
+/// The low nibbles, then the high ones.
 #[inline(always)]
-pub(crate) fn nibbles<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 4], at: usize) -> [S::Bytes; 2] {
-    let both = quarters(s, blocks, at);
+pub(crate) fn nibbles<S: Simd>(s: S, both: S::Bytes) -> [S::Bytes; 2] {
     [s.field(both, [0; 4], 15), s.field(both, [4; 4], 15)]
 }
 

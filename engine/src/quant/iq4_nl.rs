@@ -1,7 +1,7 @@
 //! IQ4_NL: `d: f16`, 16 bytes of nibbles in the order of Q4_0, each an index into a table of 16 levels that are denser
 //! around zero; `d * TABLE[q]`.
 
-use super::block::{Block32, Codes, nibbles};
+use super::block::{Block32, Codes, nibbles, quarters};
 use crate::simd::Simd;
 
 /// The levels, shared with IQ4_XS.
@@ -13,10 +13,16 @@ pub(crate) struct IQ4_NL;
 impl Block32<18> for IQ4_NL {
     const CODES: Codes = Codes::Signed;
     const MIN: bool = false;
+    const SHARED: bool = true;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 18]; 4]) -> [S::Bytes; 2] {
-        let [low, high] = nibbles(s, blocks, 2);
+    fn packed<S: Simd>(s: S, blocks: [&[u8; 18]; 4]) -> [S::Bytes; 2] {
+        [quarters(s, blocks, 2); 2]
+    }
+
+    #[inline(always)]
+    fn split<S: Simd>(s: S, [both, _]: [S::Bytes; 2]) -> [S::Bytes; 2] {
+        let [low, high] = nibbles(s, both);
         [levels(s, low), levels(s, high)]
     }
 }

@@ -1,7 +1,7 @@
 //! MXFP4 (OCP microscaling): a scale exponent `e` of 8 bits, 16 bytes of nibbles in the order of Q4_0, each a float of
 //! 1 sign, 2 exponent and 1 mantissa bits. Twice its value is an integer, so the scale is `2^(e - 128)`.
 
-use super::block::{Block32, Codes, nibbles};
+use super::block::{Block32, Codes, nibbles, quarters};
 use crate::simd::Simd;
 
 /// Twice the values of the 16 floats, plus 12.
@@ -12,10 +12,16 @@ pub(crate) struct MXFP4;
 impl Block32<17> for MXFP4 {
     const CODES: Codes = Codes::Unsigned { max: 24, offset: 12 };
     const MIN: bool = false;
+    const SHARED: bool = true;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 17]; 4]) -> [S::Bytes; 2] {
-        let [low, high] = nibbles(s, blocks, 1);
+    fn packed<S: Simd>(s: S, blocks: [&[u8; 17]; 4]) -> [S::Bytes; 2] {
+        [quarters(s, blocks, 1); 2]
+    }
+
+    #[inline(always)]
+    fn split<S: Simd>(s: S, [both, _]: [S::Bytes; 2]) -> [S::Bytes; 2] {
+        let [low, high] = nibbles(s, both);
         [s.lookup(&TABLE, low), s.lookup(&TABLE, high)]
     }
 

@@ -10,9 +10,10 @@ pub(crate) struct Q5_1;
 impl Block32<24> for Q5_1 {
     const CODES: Codes = Codes::Unsigned { max: 31, offset: 0 };
     const MIN: bool = true;
+    const SHARED: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 24]; 4]) -> [S::Bytes; 2] {
+    fn packed<S: Simd>(s: S, blocks: [&[u8; 24]; 4]) -> [S::Bytes; 2] {
         five_bits(s, blocks, 4)
     }
 }

@@ -9,9 +9,10 @@ pub(crate) struct Q8_0;
 impl Block32<34> for Q8_0 {
     const CODES: Codes = Codes::Signed;
     const MIN: bool = false;
+    const SHARED: bool = false;
 
     #[inline(always)]
-    fn codes<S: Simd>(s: S, blocks: [&[u8; 34]; 4]) -> [S::Bytes; 2] {
+    fn packed<S: Simd>(s: S, blocks: [&[u8; 34]; 4]) -> [S::Bytes; 2] {
         [quarters(s, blocks, 2), quarters(s, blocks, 18)]
     }
 }

@@ -24,7 +24,7 @@ const ROW_MULTIPLE: usize = 16;
 const BATCH_ROWS: usize = 32;
 /// Rows in a chunk where there is a batch of tokens, at most: each row is worth more then, but so is what a chunk costs
 /// before its first row.
-const MOST_BATCH_ROWS: usize = 96;
+const MOST_BATCH_ROWS: usize = 192;
 /// Chunks of a matrix for each thread, at least, where there is a batch of tokens.
 const BATCH_CHUNKS: usize = 3;
 /// Logits in a chunk of elementwise work.

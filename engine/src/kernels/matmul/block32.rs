@@ -52,12 +52,12 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
         let last = panel.len() - 1;
         for (four, to) in panel.chunks_mut(4).enumerate() {
-            let codes = sixteen!(I => {
-                let block = |b: usize| &rows[I][(4 * four + b).min(last)];
-                F::codes(s, [block(0), block(1), block(2), block(3)])
-            });
-            store_turned::<S, R, 0>(s, sixteen!(I => F::CODES.adapt(s, codes[I][0])), r, to);
-            store_turned::<S, R, 1>(s, sixteen!(I => F::CODES.adapt(s, codes[I][1])), r, to);
+            let [a, b, c, d] = [0, 1, 2, 3].map(|b| (4 * four + b).min(last));
+            let packed = sixteen!(I => F::packed(s, [&rows[I][a], &rows[I][b], &rows[I][c], &rows[I][d]]));
+            let low = s.transpose(sixteen!(I => packed[I][0]));
+            store_half::<S, F, N, R, 0>(s, low, r, to);
+            let high = if F::SHARED { low } else { s.transpose(sixteen!(I => packed[I][1])) };
+            store_half::<S, F, N, R, 1>(s, high, r, to);
             for (b, to) in to.iter_mut().enumerate() {
                 let [scale, min] = F::scale_min_each(s, &sixteen!(I => &rows[I][4 * four + b]));
                 s.store_floats(scale, &mut to[r].scale);
@@ -116,27 +116,42 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     }
 }
 
-/// Stores half `HALF` of the codes of up to four blocks of 16 rows, each block's in a quarter, as four groups per block.
+/// Stores half `HALF` of the codes of up to four blocks of 16 rows: `turned` has four groups of each.
 #[inline(always)]
-fn store_turned<S: Simd, const R: usize, const HALF: usize>(
+fn store_half<S: Simd, F: Block32<N>, const N: usize, const R: usize, const HALF: usize>(
     s: S,
-    codes: [S::Bytes; 16],
+    turned: [S::Bytes; 16],
     r: usize,
     to: &mut [[Unpacked; R]],
 ) {
-    let turned = s.transpose(codes);
-    let mut store = |b: usize, turned: [S::Bytes; 4]| {
-        let Some(to) = to.get_mut(b) else { return };
-        let [a, b, c, d] = &mut to[r].codes.as_chunks_mut::<4>().0[HALF];
-        s.store(turned[0], a);
-        s.store(turned[1], b);
-        s.store(turned[2], c);
-        s.store(turned[3], d);
-    };
-    store(0, [turned[0], turned[1], turned[2], turned[3]]);
-    store(1, [turned[4], turned[5], turned[6], turned[7]]);
-    store(2, [turned[8], turned[9], turned[10], turned[11]]);
-    store(3, [turned[12], turned[13], turned[14], turned[15]]);
+    let blocks = turned.as_chunks::<4>().0;
+    let mut to = to.iter_mut().map(|to| &mut to[r]);
+    store_groups::<S, F, N, HALF>(s, blocks[0], to.next());
+    store_groups::<S, F, N, HALF>(s, blocks[1], to.next());
+    store_groups::<S, F, N, HALF>(s, blocks[2], to.next());
+    store_groups::<S, F, N, HALF>(s, blocks[3], to.next());
+}
+
+/// Stores half `HALF` of the codes of a block of 16 rows, where there is one. No closure does it: what is not inlined lacks the
+/// level's instructions.
+#[inline(always)]
+fn store_groups<S: Simd, F: Block32<N>, const N: usize, const HALF: usize>(
+    s: S,
+    [a, b, c, d]: [S::Bytes; 4],
+    to: Option<&mut Unpacked>,
+) {
+    let Some(to) = to else { return };
+    let to = &mut to.codes.as_chunks_mut::<4>().0[HALF];
+    s.store(half::<S, F, N, HALF>(s, a), &mut to[0]);
+    s.store(half::<S, F, N, HALF>(s, b), &mut to[1]);
+    s.store(half::<S, F, N, HALF>(s, c), &mut to[2]);
+    s.store(half::<S, F, N, HALF>(s, d), &mut to[3]);
+}
+
+/// The codes of half `HALF` that are packed in some bytes.
+#[inline(always)]
+fn half<S: Simd, F: Block32<N>, const N: usize, const HALF: usize>(s: S, packed: S::Bytes) -> S::Bytes {
+    F::CODES.adapt(s, F::split(s, [packed; 2])[HALF])
 }
 
 /// The integer sums of a block of 16 rows, a lane for each.
