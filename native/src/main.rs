@@ -7,6 +7,8 @@
 //!                 -> serve                       (requests become answers)
 //! ```
 
+#[cfg(all(target_os = "linux", not(test)))]
+mod allocator;
 #[cfg(target_os = "linux")]
 mod bus;
 mod cli;
@@ -17,8 +19,6 @@ mod error;
 mod files;
 mod generate;
 mod grammar;
-#[cfg(all(target_os = "linux", not(test)))]
-mod huge_pages;
 mod interrupt;
 mod load;
 mod memory;
@@ -37,7 +37,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 #[cfg(all(target_os = "linux", not(test)))]
 #[global_allocator]
-static ALLOCATOR: huge_pages::HugePages = huge_pages::HugePages;
+static ALLOCATOR: allocator::HugePages = allocator::HugePages;
 
 #[cfg(test)]
 #[global_allocator]

@@ -47,6 +47,8 @@ const BLOCKING_THREADS: usize = 16;
 
 /// Serves until the process is told to stop.
 pub fn run(args: Box<Serve>, global: &Global) -> Result<()> {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+    crate::allocator::free_at_once();
     let runtime = runtime()?;
     let done = runtime.block_on(serve(*args, global));
     // Whoever still tokenizes is not waited for.

@@ -1,4 +1,4 @@
-//! Huge pages for large buffers.
+//! Large buffers: huge pages for them, and what becomes of them when they are freed.
 //!
 //! A KV cache of a long context is read as weights are, all of it for each token: in pages of 2 MB instead of 4 kB,
 //! generation after 8192 tokens was a tenth faster. Linux gives them to memory that asks.
@@ -11,6 +11,19 @@ use std::alloc::{GlobalAlloc, Layout, System};
 const LARGE: usize = 8 << 20;
 /// Of the smallest pages, at least.
 const PAGE: usize = 4096;
+
+/// From this size on, [`free_at_once`] has buffers go back to the system.
+#[cfg(target_env = "gnu")]
+const FREED_AT_ONCE: libc::c_int = 1 << 20;
+
+/// Has large buffers go back to the system when they are freed. By itself the C library soon keeps their room for later ones,
+/// and after some thousand snapshots of different lengths there are many holes in it: in five minutes of 16 clients the server
+/// grew by 3%.
+#[cfg(target_env = "gnu")]
+pub fn free_at_once() {
+    // SAFETY: this sets a number that the C library's allocator looks at; it refuses what it does not know.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, FREED_AT_ONCE) };
+}
 
 /// The system's allocator, which asks for huge pages where a buffer is large.
 pub struct HugePages;
