@@ -121,9 +121,9 @@ impl Backend for Cpu<'_> {
         self.team.each(total, |claim| {
             let after = match claim.index() + 1 {
                 chunk if own.contains(&chunk) => {
-                    self.from_chunk(products.iter().map(|(linear, _)| *linear), count, chunk)
+                    self.rows_from(products.iter().map(|(linear, _)| *linear), count, chunk)
                 }
-                _ => self.from_chunk(next.iter().copied(), count, next_chunk),
+                _ => self.rows_from(next.iter().copied(), count, next_chunk),
             };
             let mut first = 0;
             for (linear, to) in products {
@@ -225,7 +225,7 @@ impl Cpu<'_> {
     }
 
     /// The rows from chunk `chunk` of some matrices on, as far as the matrix goes.
-    fn from_chunk<'a>(&self, linears: impl Iterator<Item = &'a Linear>, count: usize, mut chunk: usize) -> &'a [u8] {
+    fn rows_from<'a>(&self, linears: impl Iterator<Item = &'a Linear>, count: usize, mut chunk: usize) -> &'a [u8] {
         for linear in linears {
             let (chunks, matrix) = (self.chunks(linear, count), &linear.matrix);
             if chunk < chunks {
