@@ -258,6 +258,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const SUMS_32: bool;
     /// Whether signed weights are better made unsigned, by adding 128, than given to [`Simd::dot_signed`].
     const PREFERS_UNSIGNED: bool;
+    /// How far ahead [`Simd::prefetch`] is best called, in bytes, where memory is read in order.
+    const AHEAD: usize = 32 << 10;
 
     /// The level that this is.
     fn level(self) -> Level;
@@ -265,12 +267,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Runs `kernel` in a function of its own that has this level's instructions.
     fn run<K: Kernel>(self, kernel: K) -> K::Out;
 
-    /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside, in the second-level cache.
+    /// Asks for the cache line at `offset` from the start of `bytes`, which may lie outside, in the second-level cache. Where
+    /// there is no such instruction, it may be read.
     fn prefetch(self, bytes: &[u8], offset: usize);
-
-    /// Reads each cache line of `bytes`, at levels that cannot prefetch: many at a time, memory is nearly as fast.
-    #[inline(always)]
-    fn touch(self, _bytes: &[u8]) {}
 
     /// 64 bytes from memory.
     fn bytes(self, from: &[u8; 64]) -> Self::Bytes;

@@ -109,6 +109,8 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     const ACCUMULATORS: usize = 3;
     const SUMS_32: bool = !PAIRS;
     const PREFERS_UNSIGNED: bool = false;
+    // What is read comes to the first-level cache, which is small.
+    const AHEAD: usize = 8 << 10;
 
     #[inline(always)]
     fn level(self) -> Level {
@@ -120,14 +122,13 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
         kernel.run(self)
     }
 
+    // There is no such instruction. A load that nothing waits for does nearly the same, as long as they come one by one: with
+    // 512 bytes at a time, SmolLM2 Q4_0 generated 67 tokens per second and not 77, and without any 44.
     #[inline(always)]
-    fn prefetch(self, _bytes: &[u8], _offset: usize) {}
-
-    #[inline(always)]
-    fn touch(self, bytes: &[u8]) {
-        for line in bytes.chunks(64) {
+    fn prefetch(self, bytes: &[u8], offset: usize) {
+        if let Some(byte) = bytes.get(offset) {
             // SAFETY: it is a reference.
-            unsafe { core::ptr::from_ref(&line[0]).read_volatile() };
+            unsafe { core::ptr::from_ref(byte).read_volatile() };
         }
     }
 

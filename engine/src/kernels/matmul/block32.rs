@@ -5,6 +5,7 @@ use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
 use crate::simd::Simd;
+use core::hint::black_box;
 use core::marker::PhantomData;
 
 /// A format whose blocks are 32 elements.
@@ -66,6 +67,13 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         }
     }
 
+    /// Where nothing else happens to the sums of a block: 55 G multiply-adds per second, not 49 (Q4_0, 128 columns of 576,
+    /// Node 24 on a Zen 4).
+    #[inline(always)]
+    fn loops<S: Simd>() -> bool {
+        S::ACCUMULATORS < 6 && !S::SUMS_32 && F::CODES.adapted::<S>().run() == 8
+    }
+
     #[inline(always)]
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
@@ -82,10 +90,12 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
             *open = [kind.open(s, x.sums[b][0]); R];
         }
         let run = if S::SUMS_32 { 8 } else { kind.run() };
+        // A compiler that knew how many there are would write them out, and sort them by sums.
+        let (groups, written) = if Self::loops::<S>() { (black_box(run), 1) } else { (run, unroll::<S>(run)) };
         let mut sums = [[s.splat_int(0); R]; C];
         for first in (0..8).step_by(run) {
-            for g in (first..first + run).step_by(unroll::<S>(run)) {
-                for g in g..g + unroll::<S>(run) {
+            for g in (first..first + groups).step_by(written) {
+                for g in g..g + written {
                     let mut w = [s.splat(0); R];
                     for (w, block) in w.iter_mut().zip(block) {
                         *w = s.bytes(&block.codes[g]);

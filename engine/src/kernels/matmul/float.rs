@@ -4,7 +4,7 @@
 //! two rows in turns is half as fast.
 
 use super::Rows;
-use super::rows::{AHEAD, Ahead};
+use super::rows::Ahead;
 use crate::bytes::Tile;
 use crate::quant::Float;
 use crate::simd::{Kernel, Simd};
@@ -60,7 +60,7 @@ impl<F: Float<N, W>, const N: usize, const W: usize> Floats<'_, '_, F, N, W> {
             for (r, row) in rows.iter_mut().enumerate() {
                 *row = &self.rows.bytes[(first + r).min(last) * bytes..][..bytes];
             }
-            let ahead = Ahead::new(self.rows, AHEAD.max(R * bytes) + first * bytes);
+            let ahead = Ahead::new(self.rows, S::AHEAD.max(R * bytes) + first * bytes);
             let sums = dots::<S, F, N, W, R, C>(s, rows, x, ahead);
             for (i, sums) in sums.iter().enumerate() {
                 let out = &mut self.out.row(c + i)[first..];

@@ -143,6 +143,12 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// Unpacks blocks of 16 rows to the parts `r` of a panel.
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Self::Block; R]]);
 
+    /// Whether [`Self::add_block`] loops over the groups of a block, one at a time, with no more sums than registers hold.
+    /// Else it writes out as many as it can, in whatever order a compiler likes.
+    fn loops<S: Simd>() -> bool {
+        false
+    }
+
     /// Adds the terms of a block of `R` times 16 rows, block `b` of each column's part.
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,

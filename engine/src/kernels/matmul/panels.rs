@@ -65,6 +65,7 @@ where
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         match S::ACCUMULATORS {
+            ..6 if F::loops::<S>() => self.panels::<S, 1, 2>(s),
             ..6 => self.panels::<S, 1, 3>(s),
             6..24 => self.panels::<S, 1, 6>(s),
             _ => self.panels::<S, 2, 6>(s),
@@ -88,7 +89,6 @@ where
             for first in (0..self.out.width()).step_by(R * ROWS) {
                 for r in 0..R {
                     let rows = sixteen_rows(self.rows.bytes, self.x.blocks, first + r * ROWS, from..from + panel.len());
-                    rows.iter().for_each(|row| s.touch(row.as_flattened()));
                     F::unpack(s, &rows, r, panel);
                 }
                 let next = self.next(first + R * ROWS, from, depth);

@@ -14,13 +14,6 @@ use core::marker::PhantomData;
 
 /// Rows that are worked on at the same time.
 const ROWS: usize = 16;
-/// Bytes that are touched at a time. They come to the first-level cache, which is small: 2 kB at a distance of 32 kB cost a
-/// quarter of the speed.
-const TOUCHED: usize = 512;
-/// Distance of what is touched in bytes, where the rows at work are not more.
-const TOUCHED_AHEAD: usize = 4 << 10;
-/// Distance of the prefetch in bytes, where the rows at work are not more.
-pub(super) const AHEAD: usize = 32 << 10;
 
 /// The product with a matrix of blocks.
 pub(super) struct Streams<'a, 'o, F, const LEN: usize, const SUMS: usize, const N: usize> {
@@ -53,13 +46,6 @@ impl<'a> Ahead<'a> {
             Some(start) if start < rows.after.len() => Self { bytes: rows.after, start },
             _ => Self { bytes: rows.bytes, start },
         }
-    }
-
-    /// What to do about them where [`Simd::prefetch`] does nothing: the same with [`Simd::touch`], for many at once.
-    #[inline(always)]
-    pub fn touch<S: Simd>(self, s: S, len: usize) {
-        let end = (self.start + len).min(self.bytes.len());
-        s.touch(self.bytes.get(self.start..end).unwrap_or(&[]));
     }
 
     /// To be called for bytes `from..from + len` of those in work, a little at a time: too many requests at once would hold up
@@ -112,16 +98,11 @@ where
         let x = self.x.columns::<C>(c, 0, blocks);
         let group = ROWS * blocks * N;
         // What comes later is asked for with the first columns; the others ask for what is there.
-        let distance = if c == 0 { AHEAD.max(group) } else { 0 };
-        let batch = TOUCHED.div_ceil(ROWS * N);
+        let distance = if c == 0 { S::AHEAD.max(group) } else { 0 };
         let mut y = [s.splat_float(0.0); C];
         for b in 0..blocks {
             let at = (first * blocks + ROWS * b) * N;
             let ahead = Ahead::new(self.rows, at + distance);
-            if c == 0 && b % batch == 0 {
-                let near = Ahead::new(self.rows, at + TOUCHED_AHEAD.max(group));
-                near.touch(s, ROWS * N * batch.min(blocks - b));
-            }
             let mut sixteen = [&rows[0][b]; ROWS];
             for (block, row) in sixteen.iter_mut().zip(rows) {
                 *block = &row[b];
