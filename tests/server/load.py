@@ -80,6 +80,12 @@ def request(seed: int, longest: bool = False) -> dict:
     }
 
 
+def client_session() -> aiohttp.ClientSession:
+    """A connection for each request, since llama-server closes them when it likes."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+
+
 async def ask(session: aiohttp.ClientSession, server: Server, body: dict, measured: Measured) -> None:
     """One answer, as it streams."""
     last, events, usage = time.monotonic(), 0, None
@@ -116,7 +122,7 @@ async def client(session, server: Server, seeds, end: float, measured: Measured)
 
 async def warm_up(server: Server, clients: int) -> None:
     """Has every slot hold as much as it will at most, so that memory which is taken for good is taken."""
-    async with aiohttp.ClientSession() as session:
+    async with client_session() as session:
         requests = (request(10**9 + seed, longest=True) for seed in range(clients))
         # What fails here is measured later.
         await asyncio.gather(*(ask(session, server, body, Measured()) for body in requests), return_exceptions=True)
@@ -132,8 +138,7 @@ async def watch(server: Server, measured: Measured) -> None:
 async def load(server: Server, clients: int, seconds: float, seeds) -> Measured:
     """So many clients for a time, or until all seeds are used up."""
     measured, start = Measured(), time.monotonic()
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+    async with client_session() as session:
         watcher = asyncio.create_task(watch(server, measured))
         await asyncio.gather(*(client(session, server, seeds, start + seconds, measured) for _ in range(clients)))
         watcher.cancel()
@@ -155,7 +160,7 @@ def measure(servers: dict[str, Server], clients: int, seconds: float, rounds: in
 async def first_tokens(server: Server, words: int, rounds: int) -> list[tuple[float, float]]:
     """In each round a new system prompt, and of two conversations with it the seconds to the first token."""
     result = []
-    async with aiohttp.ClientSession() as session:
+    async with client_session() as session:
         for seed in range(rounds):
             choice, pair = random.Random(seed), []
             system = f"{seed} " + " ".join(choice.choice(WORDS) for _ in range(words))
