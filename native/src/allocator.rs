@@ -17,8 +17,8 @@ const PAGE: usize = 4096;
 const FREED_AT_ONCE: libc::c_int = 1 << 20;
 
 /// Has large buffers go back to the system when they are freed. By itself the C library soon keeps their room for later ones,
-/// and after some thousand snapshots of different lengths there are many holes in it: in five minutes of 16 clients the server
-/// grew by 3%.
+/// and after some thousand snapshots of different lengths there are many holes in it: in a minute of 16 clients the server
+/// grew by 3.8%, and with this by 0.8%.
 #[cfg(target_env = "gnu")]
 pub fn free_at_once() {
     // SAFETY: this sets a number that the C library's allocator looks at; it refuses what it does not know.

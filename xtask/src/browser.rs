@@ -34,18 +34,15 @@ pub fn suite() -> Outcome<Command> {
     command.arg(folder.join("run.mjs")).current_dir(&folder);
     command.env("WOOLLY_WEB", page).env("WOOLLY_TINY", answers(&models)?).env("WOOLLY_MODELS", models);
     command.env("WOOLLY_PACKAGE", package).env("WOOLLY_TARBALL", tarball);
-    for browser in [CHROMIUM, FIREFOX] {
-        command.env(browser.0, program_of(browser)?);
+    for (variable, names, package) in [CHROMIUM, FIREFOX] {
+        command.env(variable, installed(variable, names, package)?);
     }
     Ok(command)
 }
 
 /// Chromium's program, installed where it is missing.
 pub fn chromium() -> Outcome<PathBuf> {
-    program_of(CHROMIUM)
-}
-
-fn program_of((variable, names, package): Browser) -> Outcome<PathBuf> {
+    let (variable, names, package) = CHROMIUM;
     installed(variable, names, package)
 }
 
