@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use woolly_engine::bytes::Tile;
-use woolly_engine::kernels::elementwise;
 use woolly_engine::kernels::matmul::{Rows, matmul};
+use woolly_engine::kernels::{Scratch, elementwise};
 use woolly_engine::quant::{Activation, ColumnData, Columns, TensorType, dequantize_row, quantize};
 use woolly_engine::simd::{Kernel, Level, Simd};
 
@@ -33,7 +33,7 @@ criterion_group! {
 }
 
 fn products(criterion: &mut Criterion) {
-    let (rows, k) = SHAPE;
+    let ((rows, k), mut scratch) = (SHAPE, Scratch::default());
     for &kind in TensorType::ALL {
         let mut group = criterion.benchmark_group(format!("matmul {}", kind.name()));
         let matrix = random_blocks(kind, rows * k / kind.block_len());
@@ -48,7 +48,8 @@ fn products(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::from_parameter(n), |bencher| {
                 bencher.iter(|| {
                     let out = Tile::new(&mut out, rows, 0..rows);
-                    LEVEL.run(Product { kind, rows: &matrix, columns: columns.view(k), out });
+                    let (columns, scratch) = (columns.view(k), &mut scratch);
+                    LEVEL.run(Product { kind, rows: &matrix, columns, out, scratch });
                 });
             });
         }
@@ -83,6 +84,7 @@ struct Product<'a> {
     rows: &'a [u8],
     columns: Columns<'a>,
     out: Tile<'a, f32>,
+    scratch: &'a mut Scratch,
 }
 
 impl Kernel for Product<'_> {
@@ -91,7 +93,7 @@ impl Kernel for Product<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let rows = Rows { bytes: self.rows, after: &[] };
-        matmul(s, self.kind, rows, &self.columns, &mut self.out);
+        matmul(s, self.kind, rows, &self.columns, &mut self.out, self.scratch);
     }
 }
 

@@ -8,7 +8,7 @@
  * - WOOLLY_CHROMIUM, WOOLLY_FIREFOX: the browsers
  * - WOOLLY_SCREENSHOT: where to put the picture of the demo page, if it is to be kept (`docs/demo.png`)
  *
- * Prints what `node:test` prints, and then one line: `N passed, M failed`.
+ * Prints what `node:test` prints, then what failed once more, and then one line: `N passed, M failed`.
  */
 
 import { writeSync } from 'node:fs';
@@ -25,6 +25,6 @@ const named = MEASURED.filter(suite => values.only.some(name => name.includes(su
 
 for (const suite of [...SUITES, ...named]) await import(`./suites/${suite}.mjs`);
 const { passed, failed } = await runTests(values.only);
-process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+process.exitCode = failed.length > 0 || passed === 0 ? 1 : 0;
 // After all that the test runner still has to say.
-process.on('exit', () => writeSync(1, `${passed} passed, ${failed} failed\n`));
+process.on('exit', () => writeSync(1, [...failed, `${passed} passed, ${failed.length} failed\n`].join('\n')));

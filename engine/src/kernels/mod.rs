@@ -5,5 +5,7 @@ pub mod elementwise;
 pub mod float;
 pub mod matmul;
 pub mod peak;
+mod scratch;
 
 pub use matmul::matmul;
+pub use scratch::{InScratch, Scratch};

@@ -4,11 +4,15 @@
 //! of any sequences of the runner together: each weight is then read once for all of them. Which sequences share a pass
 //! has no influence on the results.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use try_lock::TryLock;
+
 use super::{Error, reserved};
 use crate::bytes::Crew;
+use crate::kernels::Scratch;
 use crate::model::{Model, Options};
 use crate::pool::Pool;
 use crate::simd::Level;
@@ -19,6 +23,8 @@ pub struct Runner {
     model: Arc<Model>,
     pool: Arc<dyn Pool>,
     crew: Crew,
+    /// One for each thread.
+    scratch: Box<[TryLock<Scratch>]>,
     pub(super) state: State,
     limits: Limits,
     level: Level,
@@ -58,7 +64,8 @@ impl Runner {
         let limits = model.limits(options);
         let crew = Crew::new(transformer::operations(model.spec()));
         let state = State::new(&crew, model.spec(), limits, options.kv)?;
-        Ok(Self { model, pool, crew, state, limits, level: options.level, kv: options.kv })
+        let scratch = (0..pool.threads()).map(|_| TryLock::default()).collect();
+        Ok(Self { model, pool, crew, scratch, state, limits, level: options.level, kv: options.kv })
     }
 
     /// An empty sequence. Its memory is laid out here, and taken as positions are filled.
@@ -165,10 +172,10 @@ impl Runner {
 
     /// Runs `work`, on all threads, for a batch.
     pub(super) fn run(&mut self, pieces: &[Piece<'_>], work: &(dyn Fn(&Cpu<'_>, &Model) + Sync)) {
-        let (model, state, level) = (&*self.model, &self.state, self.level);
+        let (model, state, level, scratch) = (&*self.model, &self.state, self.level, &self.scratch);
         let batch = &Batch::new(pieces);
         self.crew.run(&*self.pool, &|team| {
-            work(&Cpu { team, level, state, ropes: &model.spec().ropes, batch }, model);
+            work(&Cpu { team, level, state, ropes: &model.spec().ropes, batch, scratch }, model);
         });
     }
 }

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use try_lock::TryLock;
+
 use super::backend::{Activations, Addition, Backend, Forms};
 use super::batch::{Batch, Placed};
 use super::kv_cache::{Chunks, KvType, LayerKv, Plain, Q8};
@@ -10,6 +12,7 @@ use crate::bytes::{Claim, Cut, Shared, Team};
 use crate::kernels::attention::{self, Attend, CHUNK, ChunkMut, MAX_LENGTH, Merge, Out, PartialSums};
 use crate::kernels::elementwise;
 use crate::kernels::matmul::{Rows, matmul};
+use crate::kernels::{InScratch, Scratch};
 use crate::math;
 use crate::quant::{Activation, ColumnData, Columns, dequantize_row, quantize};
 use crate::simd::{Kernel, Level, Simd};
@@ -42,6 +45,8 @@ pub struct Cpu<'a> {
     pub ropes: &'a [Rope],
     /// The batch, whose KV caches are of one type.
     pub batch: &'a Batch<'a>,
+    /// One for each thread.
+    pub scratch: &'a [TryLock<Scratch>],
 }
 
 impl Backend for Cpu<'_> {
@@ -246,7 +251,7 @@ impl Cpu<'_> {
         let columns = Columns { k: length, n, data: self.operand_data(claim, linear.activation(), n * length) };
         let mut out = to.write(claim, Cut::columns(n, rows, width).from_chunk(first));
         let rows = Rows { bytes: linear.matrix.rows(part.clone()), after };
-        self.level.run(Product { kind, rows, columns: &columns, out: &mut out });
+        self.in_scratch(Product { kind, rows, columns: &columns, out: &mut out });
         for row in count..n {
             let [sum, remainder] = out.two_rows(row - count, row);
             sum.iter_mut().zip(remainder).for_each(|(sum, remainder)| *sum += *remainder);
@@ -261,6 +266,14 @@ impl Cpu<'_> {
             let bias = linear.bias.as_deref().map_or(&[][..], |bias| &bias[part.clone()]);
             row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias * of_bias);
         }
+    }
+
+    fn in_scratch<W>(&self, work: W)
+    where
+        for<'s> InScratch<'s, W>: Kernel<Out = ()>,
+    {
+        let mut scratch = self.scratch[self.team.thread()].try_lock().expect("a thread runs one kernel at a time");
+        self.level.run(InScratch { work, scratch: &mut scratch });
     }
 
     fn operand_data<'c>(&'c self, claim: &'c Claim, kind: Activation, len: usize) -> ColumnData<'c> {
@@ -312,7 +325,7 @@ impl Cpu<'_> {
                     continue;
                 }
                 let cache = L::of(placed.piece.cache, layer);
-                self.level.run(Attend {
+                self.in_scratch(Attend {
                     attention,
                     kv_head,
                     head: cache.head(claim, attention, kv_head, self.state.queries()),
@@ -345,7 +358,7 @@ impl Cpu<'_> {
         self.team.each(kv_heads * spans.len(), |claim| {
             let (kv_head, span) = (claim.index() % kv_heads, spans.start + claim.index() / kv_heads);
             let mut numbers = self.state.partial.write(claim, cut);
-            self.level.run(Attend {
+            self.in_scratch(Attend {
                 attention,
                 kv_head,
                 head: cache.head(claim, attention, kv_head, self.state.queries()),
@@ -586,12 +599,13 @@ struct Product<'a, 'o> {
     out: &'a mut crate::bytes::Tile<'o, f32>,
 }
 
-impl Kernel for Product<'_, '_> {
+impl Kernel for InScratch<'_, Product<'_, '_>> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        matmul(simd, self.kind, self.rows, self.columns, self.out);
+        let Product { kind, rows, columns, out } = self.work;
+        matmul(simd, kind, rows, columns, out, self.scratch);
     }
 }
 

@@ -20,16 +20,19 @@ export function test(name, run, { timeout = LIMIT } = {}) {
   registered.push({ name, run, timeout });
 }
 
-/** Runs the tests whose names contain one of these texts, or all. Resolves to how many `passed` and `failed`. */
+/** Runs the tests whose names contain one of these texts, or all. Resolves to how many `passed`, and what those said that `failed`. */
 export async function runTests(only) {
   const fits = name => only.length === 0 || only.some(part => name.includes(part));
-  const count = { passed: 0, failed: 0 };
+  const count = { passed: 0, failed: [] };
   for (const { name, run, timeout } of registered.filter(({ name }) => fits(name))) {
     await nodeTest(name, async () => {
-      count.failed += 1;
-      await runOne(run, timeout);
-      count.failed -= 1;
-      count.passed += 1;
+      try {
+        await runOne(run, timeout);
+        count.passed += 1;
+      } catch (error) {
+        count.failed.push(`not ok: ${name}\n${error.stack}`);
+        throw error;
+      }
     });
   }
   await closeBrowsers();

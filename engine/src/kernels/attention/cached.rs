@@ -5,6 +5,7 @@ use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES, SPAN};
 use crate::bytes::Element;
 use crate::simd::{Kernel, Simd};
 use core::ops::Range;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// A number that the KV cache stores as it is.
 pub trait KvElement: Element {
@@ -92,16 +93,12 @@ pub trait Head: Copy {
 }
 
 /// Numbers of a chunk, widened.
-#[repr(align(64))]
+#[derive(FromBytes, IntoBytes, KnownLayout)]
+#[repr(C, align(64))]
 pub struct Panel {
     numbers: [[f32; BLOCK]; CHUNK],
     /// Scales of a block of values: those of 32 elements, for each position.
     scales: [[f32; CHUNK]; BLOCK / QUANT],
-}
-
-impl Panel {
-    /// Nothing yet.
-    pub(super) const EMPTY: Self = Self { numbers: [[0.0; BLOCK]; CHUNK], scales: [[0.0; CHUNK]; BLOCK / QUANT] };
 }
 
 /// Where the chunks of one KV head are in a layer's ring. Its slots are grouped, as many as a span has chunks to a group

@@ -33,6 +33,7 @@ pub use merge::{Merge, PartialSums};
 use core::ops::Range;
 
 use super::float::{self, LANES};
+use super::{InScratch, Scratch};
 use crate::bytes::Tile;
 use crate::math;
 use crate::simd::{Kernel, Simd};
@@ -99,36 +100,38 @@ pub enum Out<'a> {
     Span(usize, PartialSums<'a>),
 }
 
-impl<H: Head> Kernel for Attend<'_, H> {
+impl<H: Head> Kernel for InScratch<'_, Attend<'_, H>> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let rows = self.tokens.len() * self.group();
+    fn run<S: Simd>(self, s: S) {
+        let Self { mut work, scratch } = self;
+        let rows = work.tokens.len() * work.group();
         if rows <= FEW_ROWS {
-            self.block(s, 0..rows, &mut Scratch::<FEW_ROWS>::new());
+            work.block(s, 0..rows, &mut Between::<FEW_ROWS>::new(scratch));
         } else {
-            let mut scratch = Scratch::<ROWS>::new();
+            let mut between = Between::<ROWS>::new(scratch);
             for first in (0..rows).step_by(ROWS) {
-                self.block(s, first..(first + ROWS).min(rows), &mut scratch);
+                work.block(s, first..(first + ROWS).min(rows), &mut between);
             }
         }
     }
 }
 
-/// What `N` queries need between the steps.
-struct Scratch<const N: usize> {
+/// What `N` queries need between the steps, with any content.
+struct Between<'a, const N: usize> {
     /// Scores, then weights, of a span.
-    scores: [[f32; SCORES]; N],
+    scores: &'a mut [[f32; SCORES]; N],
     /// Weighted sums of a block of the values.
-    sums: [[f32; BLOCK]; N],
-    panel: Panel,
+    sums: &'a mut [[f32; BLOCK]; N],
+    panel: &'a mut Panel,
 }
 
-impl<const N: usize> Scratch<N> {
+impl<'a, const N: usize> Between<'a, N> {
     #[inline(always)]
-    fn new() -> Self {
-        Self { scores: [[0.0; SCORES]; N], sums: [[0.0; BLOCK]; N], panel: Panel::EMPTY }
+    fn new(scratch: &'a mut Scratch) -> Self {
+        let mut room = scratch.room();
+        Self { panel: room.one(), scores: room.one(), sums: room.one() }
     }
 }
 
@@ -178,7 +181,7 @@ impl<H: Head> Attend<'_, H> {
 
     /// Queries `rows`, counted through the tokens' queries of this KV head.
     #[inline(always)]
-    fn block<S: Simd, const N: usize>(&mut self, s: S, rows: Range<usize>, scratch: &mut Scratch<N>) {
+    fn block<S: Simd, const N: usize>(&mut self, s: S, rows: Range<usize>, between: &mut Between<'_, N>) {
         let first = rows.start;
         let rows = self.rows::<N>(rows);
         let all = rows.seen[0][0]..rows.seen[rows.count - 1][1];
@@ -190,10 +193,10 @@ impl<H: Head> Attend<'_, H> {
         for span in spans {
             let span = span * SPAN..(span + 1) * SPAN;
             let positions = all.start.max(span.start)..all.end.min(span.end);
-            self.scores(s, &rows, &span, positions.clone(), scratch);
+            self.scores(s, &rows, &span, positions.clone(), between);
             let mut joins = [Join::Skip; N];
             for row in rows.that_see(&positions) {
-                let part = weigh(s, &mut scratch.scores[row], rows.sees(row, &span), self.attention.scale);
+                let part = weigh(s, &mut between.scores[row], rows.sees(row, &span), self.attention.scale);
                 joins[row] = if matches!(self.out, Out::Heads(_)) && rows.seen[row][0] < span.start {
                     Join::Merge(totals[row].merge(part))
                 } else {
@@ -201,7 +204,7 @@ impl<H: Head> Attend<'_, H> {
                     Join::First
                 };
             }
-            self.values(s, &rows, &span, positions, &joins, first, scratch);
+            self.values(s, &rows, &span, positions, &joins, first, between);
         }
         self.finish(first, &totals[..rows.count]);
     }
@@ -227,13 +230,13 @@ impl<H: Head> Attend<'_, H> {
         rows: &Rows<N>,
         span: &Range<usize>,
         positions: Range<usize>,
-        scratch: &mut Scratch<N>,
+        between: &mut Between<'_, N>,
     ) {
         for chunk in positions.start / CHUNK..positions.end.div_ceil(CHUNK) {
             let of_chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
             let those = rows.that_see(&of_chunk);
-            let scores = &mut scratch.scores[those.clone()];
-            self.head.scores(s, chunk, &rows.query[those], scores, of_chunk.start - span.start, &mut scratch.panel);
+            let scores = &mut between.scores[those.clone()];
+            self.head.scores(s, chunk, &rows.query[those], scores, of_chunk.start - span.start, between.panel);
         }
     }
 
@@ -248,10 +251,10 @@ impl<H: Head> Attend<'_, H> {
         positions: Range<usize>,
         joins: &[Join; N],
         first: usize,
-        scratch: &mut Scratch<N>,
+        between: &mut Between<'_, N>,
     ) {
         let length = self.attention.value_length;
-        let Scratch { scores, sums, panel } = scratch;
+        let Between { scores, sums, panel } = between;
         for start in (0..length).step_by(BLOCK) {
             sums[..rows.count].fill([0.0; BLOCK]);
             let elements = start..(start + BLOCK).min(length);
@@ -267,7 +270,7 @@ impl<H: Head> Attend<'_, H> {
                     Source::Widened(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums }),
                 }
             }
-            for (row, (join, sums)) in joins.iter().zip(&*sums).enumerate().take(rows.count) {
+            for (row, (join, sums)) in joins.iter().zip(sums.iter()).enumerate().take(rows.count) {
                 let out = &mut self.out_row(first + row)[elements.clone()];
                 match join {
                     Join::Skip => {}

@@ -250,12 +250,14 @@ impl Whole<'_> {
                 let rows = &mut blocks[tokens.start * length..tokens.end * length];
                 let out = Out::Heads(Tile::new(rows, length, kv_head * width..(kv_head + 1) * width));
                 let position = position + tokens.start;
-                self.level.run(Attend { attention, kv_head, head: head(kv_head), tokens, position, out });
+                let work = Attend { attention, kv_head, head: head(kv_head), tokens, position, out };
+                self.level.run(InScratch { work, scratch: &mut Scratch::default() });
             }
             for (i, span) in spans.clone().enumerate() {
                 let numbers = &mut partial[(i * kv_heads + kv_head) * part..][..part];
                 let out = Out::Span(span, PartialSums { numbers, value_length });
-                self.level.run(Attend { attention, kv_head, head: head(kv_head), tokens: 0..tokens, position, out });
+                let work = Attend { attention, kv_head, head: head(kv_head), tokens: 0..tokens, position, out };
+                self.level.run(InScratch { work, scratch: &mut Scratch::default() });
             }
         }
         let mut merged = vec![0.0; tokens * length];

@@ -1,17 +1,18 @@
 //! Products with blocks of 256.
 
-use super::panels::{DEPTH, unroll};
+use super::panels::unroll;
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// A format whose blocks are 256 elements.
 pub(super) struct Of256<F>(PhantomData<F>);
 
 /// A block of 256 of 16 rows.
-#[derive(Clone, Copy)]
+#[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 pub(super) struct Unpacked {
     codes: [[u8; 64]; 64],
@@ -25,14 +26,6 @@ pub(super) struct Unpacked {
 
 impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     type Block = Unpacked;
-    type Panel<const R: usize> = [[Unpacked; R]; DEPTH / 256];
-
-    #[inline(always)]
-    fn panel<const R: usize>() -> Self::Panel<R> {
-        let (ints, floats) = ([0; 16], [0.0; 16]);
-        let block = Unpacked { codes: [[0; 64]; 64], scales: [ints; 16], mins: [ints; 8], scale: floats, min: floats };
-        [[block; R]; DEPTH / 256]
-    }
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(

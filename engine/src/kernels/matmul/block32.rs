@@ -1,18 +1,19 @@
 //! Products with blocks of 32.
 
-use super::panels::{DEPTH, unroll};
+use super::panels::unroll;
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
 use crate::simd::Simd;
 use core::hint::black_box;
 use core::marker::PhantomData;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// A format whose blocks are 32 elements.
 pub(super) struct Of32<F>(PhantomData<F>);
 
 /// A block of 32 of 16 rows.
-#[derive(Clone, Copy)]
+#[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 pub(super) struct Unpacked {
     codes: [[u8; 64]; 8],
@@ -22,12 +23,6 @@ pub(super) struct Unpacked {
 
 impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     type Block = Unpacked;
-    type Panel<const R: usize> = [[Unpacked; R]; DEPTH / 32];
-
-    #[inline(always)]
-    fn panel<const R: usize>() -> Self::Panel<R> {
-        [[Unpacked { codes: [[0; 64]; 8], scale: [0.0; 16], min: [0.0; 16] }; R]; DEPTH / 32]
-    }
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(

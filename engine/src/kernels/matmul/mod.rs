@@ -36,12 +36,13 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use super::{InScratch, Scratch};
 use crate::bytes::Tile;
 use crate::quant::{Block32, Block256, ColumnData, Columns, Float, TensorType, Visitor};
 use crate::simd::Simd;
-use core::borrow::BorrowMut;
 use core::marker::PhantomData;
 use core::ops::Range;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// From this many columns on, rows are unpacked to a panel. Fewer where panels are small: there are no batches in a browser,
 /// and it downloads the kernels.
@@ -61,11 +62,19 @@ pub struct Rows<'a> {
 /// Multiplies the rows of a matrix with columns of activations: `out.row(c)[r]` becomes the dot product of row `r` and
 /// column `c`.
 ///
-/// `rows` is `out.width()` rows of type `kind`, each of `columns.k` elements; `out` has `columns.n` rows.
+/// `rows` is `out.width()` rows of type `kind`, each of `columns.k` elements; `out` has `columns.n` rows. What is in `scratch`
+/// does not matter.
 ///
 /// # Panics
 /// Where the sizes do not fit together, or the activations do not have the form that `kind` takes.
-pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: Rows<'_>, columns: &Columns<'_>, out: &mut Tile<'_, f32>) {
+pub fn matmul<S: Simd>(
+    s: S,
+    kind: TensorType,
+    rows: Rows<'_>,
+    columns: &Columns<'_>,
+    out: &mut Tile<'_, f32>,
+    scratch: &mut Scratch,
+) {
     let row_bytes = kind.row_bytes(columns.k).expect("a row is whole blocks");
     assert_eq!(Some(rows.bytes.len()), row_bytes.checked_mul(out.width()), "bytes of {} rows", out.width());
     assert_eq!(columns.n, out.rows(), "columns");
@@ -78,7 +87,7 @@ pub fn matmul<S: Simd>(s: S, kind: TensorType, rows: Rows<'_>, columns: &Columns
         (0..columns.n).for_each(|c| out.row(c).fill(0.0));
         return;
     }
-    kind.visit(Product { s, rows, columns, out });
+    kind.visit(Product { s, rows, columns, out, scratch });
 }
 
 struct Product<'a, 'o, S> {
@@ -86,6 +95,7 @@ struct Product<'a, 'o, S> {
     rows: Rows<'a>,
     columns: &'a Columns<'a>,
     out: &'a mut Tile<'o, f32>,
+    scratch: &'a mut Scratch,
 }
 
 impl<S: Simd> Visitor for Product<'_, '_, S> {
@@ -117,7 +127,8 @@ impl<S: Simd> Product<'_, '_, S> {
         if x.n < panel_columns::<S>() {
             self.s.run(rows::Streams { rows, x, out, format })
         } else {
-            self.s.run(panels::Panels { rows, x, out, format })
+            let work = panels::Panels { rows, x, out, format };
+            self.s.run(InScratch { work, scratch: self.scratch })
         }
     }
 }
@@ -125,12 +136,7 @@ impl<S: Simd> Product<'_, '_, S> {
 /// A kind of blocks of `LEN` elements in `N` bytes, multiplied with activations that have `SUMS` sums per block.
 trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// A block of 16 rows, unpacked.
-    type Block: Copy;
-    /// As many blocks of `R` times 16 rows as are unpacked at a time.
-    type Panel<const R: usize>: BorrowMut<[[Self::Block; R]]>;
-
-    /// A panel of zeros.
-    fn panel<const R: usize>() -> Self::Panel<R>;
+    type Block: FromBytes + IntoBytes + KnownLayout;
 
     /// The terms of a block of 16 rows with one of each column, a lane for each row.
     fn terms<S: Simd, const C: usize>(

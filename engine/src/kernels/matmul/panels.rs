@@ -8,19 +8,18 @@
 //! cache. The result's elements are the accumulators from range to range, which leaves the order of the sum as it is.
 //!
 //! The file's bytes of a panel are short pieces of many rows, which no processor's own prefetch foresees: so while one panel
-//! is multiplied, those of the next are asked for, a few with each group of columns.
+//! is multiplied, those of the next are asked for, a few with each block, since a burst of requests would hold up all else.
 
 use super::{Format, Quantized, Rows, padded, sixteen_rows};
 use crate::bytes::Tile;
+use crate::kernels::{InScratch, Scratch};
 use crate::simd::{Kernel, Simd};
-use core::borrow::BorrowMut;
 use core::marker::PhantomData;
-use core::ops::Range;
 
 /// Rows of a vector.
 const ROWS: usize = 16;
 /// Elements per row that a panel holds.
-pub(super) const DEPTH: usize = 1024;
+const DEPTH: usize = 1024;
 
 /// Steps of the inner loop, of `run`, to be written out: where sums are few, a step is short, and compilers of WebAssembly
 /// leave loops as they are.
@@ -36,39 +35,60 @@ pub(super) struct Panels<'a, 'o, F, const LEN: usize, const SUMS: usize, const N
     pub format: PhantomData<F>,
 }
 
-/// Pieces of `len` bytes of rows that are `stride` bytes long.
-struct Pieces<'a> {
+/// Cache lines to ask for: of pieces of some rows, which end `stride` bytes after each other, with `gap` bytes between.
+struct Lines<'a> {
     bytes: &'a [u8],
-    start: usize,
+    at: usize,
+    end: usize,
+    gap: usize,
     stride: usize,
-    len: usize,
+    left: usize,
+    /// How many to ask for at a time.
+    each: usize,
 }
 
-impl Pieces<'_> {
-    /// Asks for the share of `rows` rows that goes with columns `columns` of `n`.
+impl<'a> Lines<'a> {
+    /// Those of `len` bytes from byte `start` on of each of `rows` rows.
+    fn new(bytes: &'a [u8], start: usize, len: usize, rows: usize, stride: usize) -> Self {
+        let left = rows * len.div_ceil(64);
+        Self { bytes, at: start, end: start + len, gap: stride - len, stride, left, each: 0 }
+    }
+
+    /// All of them, in as many turns.
+    fn in_turns(self, turns: usize) -> Self {
+        Self { each: self.left.div_ceil(turns), ..self }
+    }
+
+    /// A turn.
     #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, rows: usize, columns: Range<usize>, n: usize) {
-        for row in columns.start * rows / n..columns.end.min(n) * rows / n {
-            for line in 0..self.len.div_ceil(64) {
-                s.prefetch(self.bytes, self.start + row * self.stride + line * 64);
+    fn prefetch<S: Simd>(&mut self, s: S) {
+        let now = self.each.min(self.left);
+        self.left -= now;
+        for _ in 0..now {
+            s.prefetch(self.bytes, self.at);
+            self.at += 64;
+            if self.at >= self.end {
+                self.at = self.end + self.gap;
+                self.end += self.stride;
             }
         }
     }
 }
 
-impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for Panels<'_, '_, F, LEN, SUMS, N>
+impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for InScratch<'_, Panels<'_, '_, F, LEN, SUMS, N>>
 where
     F: Format<LEN, SUMS, N>,
 {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
+    fn run<S: Simd>(self, s: S) {
+        let Self { mut work, scratch } = self;
         match S::ACCUMULATORS {
-            ..6 if F::loops::<S>() => self.panels::<S, 1, 2>(s),
-            ..6 => self.panels::<S, 1, 3>(s),
-            6..24 => self.panels::<S, 1, 6>(s),
-            _ => self.panels::<S, 2, 6>(s),
+            ..6 if F::loops::<S>() => work.panels::<S, 1, 2>(s, scratch),
+            ..6 => work.panels::<S, 1, 3>(s, scratch),
+            6..24 => work.panels::<S, 1, 6>(s, scratch),
+            _ => work.panels::<S, 2, 6>(s, scratch),
         }
     }
 }
@@ -79,19 +99,18 @@ where
 {
     /// With `R` vectors of rows in a panel, of which the inner loop takes `C` columns at a time.
     #[inline(always)]
-    fn panels<S: Simd, const R: usize, const C: usize>(&mut self, s: S) {
-        let mut panel = F::panel::<R>();
-        let panel = panel.borrow_mut();
+    fn panels<S: Simd, const R: usize, const C: usize>(&mut self, s: S, scratch: &mut Scratch) {
         // Evenly, so that no panel is much shorter than the others.
-        let depth = self.x.blocks.div_ceil(self.x.blocks.div_ceil(panel.len()));
+        let depth = self.x.blocks.div_ceil(self.x.blocks.div_ceil(DEPTH / LEN));
         for from in (0..self.x.blocks).step_by(depth) {
-            let panel = &mut panel[..depth.min(self.x.blocks - from)];
+            let panel = scratch.room().take::<[F::Block; R]>(depth.min(self.x.blocks - from));
             for first in (0..self.out.width()).step_by(R * ROWS) {
                 for r in 0..R {
                     let rows = sixteen_rows(self.rows.bytes, self.x.blocks, first + r * ROWS, from..from + panel.len());
                     F::unpack(s, &rows, r, panel);
                 }
-                let next = self.next(first + R * ROWS, from, depth);
+                let turns = self.x.n.div_ceil(C) * panel.len();
+                let mut next = self.next(first + R * ROWS, from, depth, R * ROWS).in_turns(turns);
                 let mut c = 0;
                 while c < self.x.n {
                     let step = match self.x.n - c {
@@ -99,11 +118,10 @@ where
                         3..=4 if C > 4 => 4,
                         _ => C,
                     };
-                    next.prefetch(s, R * ROWS, c..c + step, self.x.n);
                     match step {
-                        2 => self.multiply::<S, R, 2>(s, panel, from, first, c),
-                        4 if C > 4 => self.multiply::<S, R, 4>(s, panel, from, first, c),
-                        _ => self.multiply::<S, R, C>(s, panel, from, first, c),
+                        2 => self.multiply::<S, R, 2>(s, panel, &mut next, [from, first, c]),
+                        4 if C > 4 => self.multiply::<S, R, 4>(s, panel, &mut next, [from, first, c]),
+                        _ => self.multiply::<S, R, C>(s, panel, &mut next, [from, first, c]),
                     }
                     c += step;
                 }
@@ -111,28 +129,29 @@ where
         }
     }
 
-    /// The pieces of rows that the panel after the one before row `first` is made of.
+    /// What a panel of `rows` rows is made of that comes after the one before row `first`.
     #[inline(always)]
-    fn next(&self, first: usize, from: usize, depth: usize) -> Pieces<'a> {
+    fn next(&self, first: usize, from: usize, depth: usize, rows: usize) -> Lines<'a> {
         let (stride, len) = (self.x.blocks * N, depth * N);
-        if first < self.out.width() {
-            Pieces { bytes: self.rows.bytes, start: first * stride + from * N, stride, len }
+        let (bytes, start) = if first < self.out.width() {
+            (self.rows.bytes, first * stride + from * N)
         } else if from + depth < self.x.blocks {
-            Pieces { bytes: self.rows.bytes, start: (from + depth) * N, stride, len }
+            (self.rows.bytes, (from + depth) * N)
         } else {
-            Pieces { bytes: self.rows.after, start: 0, stride, len }
-        }
+            (self.rows.after, 0)
+        };
+        Lines::new(bytes, start, len, rows, stride)
     }
 
-    /// Adds the terms of a panel, whose blocks are `from` and up of rows `first` and up, for columns `c..c + C`.
+    /// Adds the terms of a panel, whose blocks are `from` and up of rows `first` and up, for columns `c..c + C`; asks
+    /// for lines of the next.
     #[inline(always)]
     fn multiply<S: Simd, const R: usize, const C: usize>(
         &mut self,
         s: S,
         panel: &[[F::Block; R]],
-        from: usize,
-        first: usize,
-        c: usize,
+        next: &mut Lines<'_>,
+        [from, first, c]: [usize; 3],
     ) {
         let columns = self.x.columns::<C>(c, from, panel.len());
         let mut y = [[s.splat_float(0.0); R]; C];
@@ -140,6 +159,7 @@ where
             self.load(s, first, c, &mut y);
         }
         for (b, block) in panel.iter().enumerate() {
+            next.prefetch(s);
             F::add_block(s, block, &columns, b, &mut y);
         }
         self.store(s, first, c, &y);

@@ -17,7 +17,7 @@ impl Kernel for Product<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let rows = Rows { bytes: self.rows, after: &[] };
-        matmul(s, self.kind, rows, &self.columns, &mut self.out);
+        matmul(s, self.kind, rows, &self.columns, &mut self.out, &mut Scratch::default());
     }
 }
 
