@@ -114,26 +114,34 @@ pub fn quantize<S: Simd>(s: S, kind: Activation, x: &[f32], qs: &mut [i8], d: &m
     }
 }
 
-/// Two blocks share a vector of codes.
+/// Two blocks share a vector of codes. What the last one lacks is zero.
 #[inline(always)]
 fn blocks_of_32<S: Simd>(s: S, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+    let (mut padded, mut spare) = ([0.0; 64], [0; 64]);
     let blocks = x.chunks(64).zip(qs.chunks_mut(64)).zip(d.chunks_mut(2).zip(sums.chunks_mut(2)));
     for ((x, qs), (d, sums)) in blocks {
-        let mut padded = [0.0; 64];
-        let mut factors = [0.0; 2];
-        for ((x, padded), (d, factor)) in
-            x.as_chunks::<32>().0.iter().zip(padded.as_chunks_mut::<32>().0).zip(d.iter_mut().zip(&mut factors))
-        {
-            *padded = *x;
-            [*d, *factor] = scales(x);
+        let x = x.first_chunk().unwrap_or_else(|| {
+            padded[..x.len()].copy_from_slice(x);
+            &padded
+        });
+        let [low, high] = x.as_chunks::<32>().0 else { unreachable!("64 are twice 32") };
+        let ([d_low, low], [d_high, high]) = (scales(low), scales(high));
+        let [a, b, c, e] = quantize_64(s, x, [low, low, high, high], qs.first_chunk_mut().unwrap_or(&mut spare));
+        if let Some(qs) = qs.first_chunk_mut::<32>().filter(|_| d.len() == 1) {
+            *qs = *spare.first_chunk().expect("half of 64");
         }
-        let [low, high] = factors;
-        let mut codes = [0; 64];
-        let [a, b, c, e] = quantize_64(s, &padded, [low, low, high, high], &mut codes);
-        qs.copy_from_slice(&codes[..qs.len()]);
-        for (sum, both) in sums.iter_mut().zip([a + b, c + e]) {
-            *sum = both;
-        }
+        set(d, [d_low, d_high]);
+        set(sums, [a + b, c + e]);
+    }
+}
+
+/// Sets one number or both: written out, since a loop would become a call that copies memory.
+#[inline(always)]
+fn set<T>(to: &mut [T], [low, high]: [T; 2]) {
+    match to {
+        [only] => *only = low,
+        [first, second] => (*first, *second) = (low, high),
+        _ => unreachable!("one or two"),
     }
 }
 

@@ -97,6 +97,12 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
+    fn prefetch_near(self, bytes: &[u8], offset: usize) {
+        let line = bytes.as_ptr().wrapping_add(offset);
+        avx!(_mm_prefetch::<_MM_HINT_T0>(line.cast()))
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> [__m256i; 2] {
         both!(I => _mm256_loadu_si256(from.as_ptr().add(32 * I).cast()))
     }
@@ -224,6 +230,13 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
             }
             out
         })
+    }
+
+    #[inline(always)]
+    fn turn(self, [a, b, c, d]: [[__m256i; 2]; 4]) -> [[__m256i; 2]; 4] {
+        let low = transpose_lanes([a[0], b[0], c[0], d[0]]);
+        let high = transpose_lanes([a[1], b[1], c[1], d[1]]);
+        [[low[0], high[0]], [low[1], high[1]], [low[2], high[2]], [low[3], high[3]]]
     }
 
     #[inline(always)]

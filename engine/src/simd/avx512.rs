@@ -66,6 +66,12 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn prefetch_near(self, bytes: &[u8], offset: usize) {
+        let line = bytes.as_ptr().wrapping_add(offset);
+        avx512!(_mm_prefetch::<_MM_HINT_T0>(line.cast()))
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> __m512i {
         avx512!(_mm512_loadu_si512(from.as_ptr().cast()))
     }
@@ -176,7 +182,7 @@ impl Simd for Avx512Vnni {
             // 4 x 4 groups within the quarters of rows 4i to 4i + 3, then quarters among the rows.
             let mut squares = [[_mm512_setzero_si512(); 4]; 4];
             for (square, rows) in squares.iter_mut().zip(rows.as_chunks::<4>().0) {
-                *square = transpose_quarters(*rows);
+                *square = self.turn(*rows);
             }
             let mut out = [_mm512_setzero_si512(); 16];
             for column in 0..4 {
@@ -191,6 +197,20 @@ impl Simd for Avx512Vnni {
                 out[12 + column] = _mm512_shuffle_i32x4::<0b11_01_11_01>(high0, high1);
             }
             out
+        })
+    }
+
+    #[inline(always)]
+    fn turn(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        avx512!({
+            let (low0, high0) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (low1, high1) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(low0, low1),
+                _mm512_unpackhi_epi64(low0, low1),
+                _mm512_unpacklo_epi64(high0, high1),
+                _mm512_unpackhi_epi64(high0, high1),
+            ]
         })
     }
 
@@ -506,21 +526,6 @@ fn shuffle_bytes(mut bytes: __m512i, places: __m512i) -> __m512i {
         );
     }
     bytes
-}
-
-/// Transposes 4 x 4 groups of 4 bytes in each quarter.
-#[inline(always)]
-fn transpose_quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
-    avx512!({
-        let (low0, high0) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        let (low1, high1) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-        [
-            _mm512_unpacklo_epi64(low0, low1),
-            _mm512_unpackhi_epi64(low0, low1),
-            _mm512_unpacklo_epi64(high0, high1),
-            _mm512_unpackhi_epi64(high0, high1),
-        ]
-    })
 }
 
 /// The sums of lanes `l` and `l + 8` of `a`, then those of `b`.

@@ -271,6 +271,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// there is no such instruction, it may be read.
     fn prefetch(self, bytes: &[u8], offset: usize);
 
+    /// The same in the first-level cache.
+    #[inline(always)]
+    fn prefetch_near(self, bytes: &[u8], offset: usize) {
+        self.prefetch(bytes, offset);
+    }
+
     /// 64 bytes from memory.
     fn bytes(self, from: &[u8; 64]) -> Self::Bytes;
 
@@ -322,6 +328,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Transposes a square of 16 x 16 groups of 4 bytes.
     fn transpose(self, rows: [Self::Bytes; 16]) -> [Self::Bytes; 16];
+
+    /// Transposes 4 x 4 groups of 4 bytes in each quarter: group `g` of quarter `q` of vector `v` goes to group `v` of quarter
+    /// `q` of vector `g`.
+    fn turn(self, rows: [Self::Bytes; 4]) -> [Self::Bytes; 4];
 
     /// Starts sums of products from `sum`. Where [`Simd::SUMS_32`] is not set, it should be a constant zero if
     /// [`Simd::add_scaled`] is to end them.

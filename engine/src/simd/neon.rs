@@ -135,6 +135,12 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
+    fn prefetch_near(self, bytes: &[u8], offset: usize) {
+        let line = bytes.as_ptr().wrapping_add(offset);
+        neon!(asm!("prfm pldl1keep, [{}]", in(reg) line, options(nomem, nostack, preserves_flags)))
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> [uint8x16_t; 4] {
         each!(I => vld1q_u8(from.as_ptr().add(16 * I)))
     }
@@ -236,6 +242,12 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
             }
         }
         out
+    }
+
+    #[inline(always)]
+    fn turn(self, [a, b, c, d]: [[uint8x16_t; 4]; 4]) -> [[uint8x16_t; 4]; 4] {
+        let [a, b, c, d] = each!(I => transpose_square([a[I], b[I], c[I], d[I]]));
+        each!(I => [a[I], b[I], c[I], d[I]])
     }
 
     #[inline(always)]

@@ -133,6 +133,11 @@ impl Simd for Scalar {
         from_fn(|i| from_fn(|j| rows[j / 4][4 * i + j % 4]))
     }
 
+    #[inline(never)]
+    fn turn(self, rows: [[u8; 64]; 4]) -> [[u8; 64]; 4] {
+        from_fn(|g| from_fn(|j| rows[j % 16 / 4][j / 16 * 16 + 4 * g + j % 4]))
+    }
+
     #[inline(always)]
     fn open(self, sum: [i32; 16]) -> [i32; 16] {
         sum

@@ -92,6 +92,9 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     for row in s.transpose(rows) {
         results.push(("transpose", of_bytes(s, row)));
     }
+    for row in s.turn([rows[0], rows[1], rows[2], rows[3]]) {
+        results.push(("turn", of_bytes(s, row)));
+    }
 }
 
 fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {

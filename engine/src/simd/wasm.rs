@@ -247,6 +247,13 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
+    fn turn(self, [a, b, c, d]: [[v128; 4]; 4]) -> [[v128; 4]; 4] {
+        let quarters = each!(I => transpose_square([a[I], b[I], c[I], d[I]]));
+        let [a, b, c, d] = quarters;
+        each!(I => [a[I], b[I], c[I], d[I]])
+    }
+
+    #[inline(always)]
     fn open(self, sum: [v128; 4]) -> Sums {
         Sums { ints: sum, pairs: [i32x4_splat(0); 4], paired: false }
     }

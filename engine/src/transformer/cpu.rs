@@ -30,6 +30,10 @@ const BATCH_ROWS: usize = 32;
 const MOST_BATCH_ROWS: usize = 192;
 /// Chunks of a matrix for each thread, at least, where there is a batch of tokens.
 const BATCH_CHUNKS: usize = 3;
+/// Tokens whose rows are in one chunk of elementwise work, at most.
+const MOST_TOKENS: usize = 8;
+/// Chunks of elementwise work for each thread, where there are tokens enough.
+const TOKEN_CHUNKS: usize = 4;
 /// Logits in a chunk of elementwise work.
 const LOGITS_CHUNK: usize = 4096;
 
@@ -90,23 +94,17 @@ impl Backend for Cpu<'_> {
 
     fn add(&self, addition: Addition<'_>, epsilon: f32) {
         let width = self.state.residual.len() / self.state.limits.batch;
-        self.team.each(self.tokens(), |claim| {
-            let mut residual = self.state.residual.write(claim, self.row_cut(width));
-            let output = &self.state.activations(Activations::Output).read(claim)[claim.index() * width..][..width];
-            self.level.run(Add { addition, epsilon, output, residual: residual.row(0) });
-        });
+        self.team.each(self.token_chunks(), |claim| self.add_rows(claim, addition, epsilon, width, |_| ()));
     }
 
     fn norm(&self, addition: Option<Addition<'_>>, weight: &[f32], epsilon: f32, forms: Forms) {
         let width = weight.len();
-        self.team.each(self.tokens(), |claim| {
-            let mut residual = self.state.residual.write(claim, self.row_cut(width));
-            let residual = residual.row(0);
-            if let Some(addition) = addition {
-                let output = &self.state.activations(Activations::Output).read(claim)[claim.index() * width..][..width];
-                self.level.run(Add { addition, epsilon, output, residual });
-            }
-            self.set_operand(claim, self.tokens(), width, forms, Norm { residual, weight, epsilon });
+        let set = |claim: &Claim, residual: &[f32]| {
+            self.set_operand(claim, self.token_cut(width), forms, Norm { residual, weight, epsilon });
+        };
+        self.team.each(self.token_chunks(), |claim| match addition {
+            Some(addition) => self.add_rows(claim, addition, epsilon, width, |residual| set(claim, residual)),
+            None => set(claim, self.tokens_of(claim, &self.state.residual, width)),
         });
     }
 
@@ -115,7 +113,8 @@ impl Backend for Cpu<'_> {
         self.team.each(self.wanted(), |claim| {
             let row = self.batch.wanted_row(claim.index());
             let residual = &self.state.residual.read(claim)[row * width..][..width];
-            self.set_operand(claim, self.wanted(), width, forms, Norm { residual, weight, epsilon });
+            let rows = TokenCut { rows: self.wanted(), each: 1, width };
+            self.set_operand(claim, rows, forms, Norm { residual, weight, epsilon });
         });
     }
 
@@ -159,10 +158,10 @@ impl Backend for Cpu<'_> {
     }
 
     fn gate(&self, activation: Gate, length: usize, forms: Forms) {
-        self.team.each(self.tokens(), |claim| {
-            let row = |which| &self.state.activations(which).read(claim)[claim.index() * length..][..length];
-            let gated = Gated { activation, gate: row(Activations::Gate), up: row(Activations::Up) };
-            self.set_operand(claim, self.tokens(), length, forms, gated);
+        self.team.each(self.token_chunks(), |claim| {
+            let rows = |which| self.tokens_of(claim, self.state.activations(which), length);
+            let gated = Gated { activation, gate: rows(Activations::Gate), up: rows(Activations::Up) };
+            self.set_operand(claim, self.token_cut(length), forms, gated);
         });
     }
 
@@ -189,12 +188,41 @@ impl Cpu<'_> {
         Cut::pieces(self.tokens() * width, width)
     }
 
-    /// Writes the claimed row of the operand, of `rows` rows, in each of the forms.
-    fn set_operand(&self, claim: &Claim, rows: usize, length: usize, forms: Forms, fill: impl Fill) {
+    /// Tokens in a chunk of elementwise work.
+    fn tokens_per_chunk(&self) -> usize {
+        (self.tokens() / (TOKEN_CHUNKS * self.team.threads())).clamp(1, MOST_TOKENS)
+    }
+
+    /// Chunks of elementwise work.
+    fn token_chunks(&self) -> usize {
+        self.tokens().div_ceil(self.tokens_per_chunk())
+    }
+
+    /// A row of `width` elements for each token, some in each chunk.
+    fn token_cut(&self, width: usize) -> TokenCut {
+        TokenCut { rows: self.tokens(), each: self.tokens_per_chunk(), width }
+    }
+
+    /// The rows of the claimed tokens.
+    fn tokens_of<'c>(&'c self, claim: &'c Claim, buffer: &'c Shared<f32>, width: usize) -> &'c [f32] {
+        &buffer.read(claim)[self.token_cut(width).range(claim)]
+    }
+
+    /// Adds to the residual stream of the claimed tokens, and hands that on.
+    fn add_rows(&self, claim: &Claim, of: Addition<'_>, epsilon: f32, width: usize, next: impl FnOnce(&[f32])) {
+        let mut residual = self.state.residual.write(claim, self.token_cut(width).per(1));
+        let residual = residual.row(0);
+        let output = self.tokens_of(claim, self.state.activations(Activations::Output), width);
+        self.level.run(Add { addition: of, epsilon, output, residual, width });
+        next(residual);
+    }
+
+    /// Writes the claimed rows of the operand in each of the forms.
+    fn set_operand(&self, claim: &Claim, cut: TokenCut, forms: Forms, fill: impl Fill) {
         let operand = &self.state.operand;
-        let mut row = operand.f32.write(claim, Cut::pieces(rows * length, length));
+        let mut row = operand.f32.write(claim, cut.per(1));
         let row = row.row(0);
-        self.level.run(FillRow { fill, row: &mut *row });
+        self.level.run(FillRows { fill, rows: &mut *row, width: cut.width });
         let parts = if forms.compensated { 2 } else { 1 };
         let forms =
             [(forms.q8, Activation::Q8, &operand.q8, 32, 32), (forms.q8k, Activation::Q8K, &operand.q8k, 256, 16)];
@@ -202,7 +230,7 @@ impl Cpu<'_> {
             if !wanted {
                 continue;
             }
-            let cut = |per: usize| Cut::columns(parts, rows * length / per, length / per);
+            let cut = |per| Cut { rows: parts, block: parts, ..cut.per(per) };
             let (mut codes, mut scales) = (to.codes.write(claim, cut(1)), to.scales.write(claim, cut(block)));
             let mut sums = to.sums.write(claim, cut(sum));
             for part in 0..parts {
@@ -335,9 +363,9 @@ impl Cpu<'_> {
                 });
             }
         });
-        self.team.each(count, |claim| {
-            let row = &self.state.heads.read(claim)[claim.index() * length..][..length];
-            self.set_operand(claim, count, length, forms, Copy { row });
+        self.team.each(self.token_chunks(), |claim| {
+            let rows = self.tokens_of(claim, &self.state.heads, length);
+            self.set_operand(claim, self.token_cut(length), forms, Copy { rows });
         });
     }
 
@@ -370,7 +398,7 @@ impl Cpu<'_> {
         self.team.each(tokens, |claim| {
             let (token, partial) = (claim.index(), self.state.partial.read(claim));
             let merge = Merge { attention, token, position: position + token, tokens, spans: spans.clone(), partial };
-            self.set_operand(claim, tokens, length, forms, merge);
+            self.set_operand(claim, TokenCut { rows: tokens, each: 1, width: length }, forms, merge);
         });
     }
 }
@@ -386,7 +414,7 @@ struct Turning<'a> {
 impl Turning<'_> {
     /// Chunks of work are each token's queries, and then the chunks of the caches that the batch writes.
     fn rotate_and_cache<L: LayerKv>(&self, layer: usize) {
-        let count = self.cpu.tokens();
+        let count = self.cpu.token_chunks();
         let written = |first: usize, placed: &Placed<'_>| {
             let cache = L::of(placed.piece.cache, layer);
             let Range { start, end } = placed.positions();
@@ -420,20 +448,23 @@ impl Turning<'_> {
         self.cpu.state.activations(which).read(claim)
     }
 
-    /// The claimed token's queries.
+    /// The claimed tokens' queries.
     fn turn_queries<L: LayerKv>(&self, claim: &Claim) {
         let Attention { heads, key_length, .. } = *self.attention;
-        let mut queries =
-            self.cpu.state.activations(Activations::Query).write(claim, self.cpu.row_cut(heads * key_length));
-        self.cpu.level.run(Turn {
-            heads: queries.row(0),
-            length: key_length,
-            norm: self.norms.map(|[query, _]| query),
-            epsilon: self.epsilon,
-            angles: self.angles(claim, claim.index()),
-        });
-        let (to, tokens) = (self.cpu.state.queries(), self.cpu.tokens());
-        L::keep_queries(to, self.cpu.level, claim, tokens, self.attention, queries.row(0));
+        let width = heads * key_length;
+        let cut = self.cpu.token_cut(width);
+        let mut queries = self.cpu.state.activations(Activations::Query).write(claim, cut.per(1));
+        let first = claim.index() * cut.each;
+        for (token, heads) in queries.row(0).chunks_exact_mut(width).enumerate() {
+            self.cpu.level.run(Turn {
+                heads,
+                length: key_length,
+                norm: self.norms.map(|[query, _]| query),
+                epsilon: self.epsilon,
+                angles: self.angles(claim, first + token),
+            });
+        }
+        L::keep_queries(self.cpu.state.queries(), self.cpu.level, claim, cut, self.attention, queries.row(0));
     }
 
     /// A token's angles of the layer's rotary embedding, and its layout.
@@ -484,9 +515,41 @@ impl<C: ChunkMut> Kernel for FillChunk<'_, C> {
     }
 }
 
-/// What fills a row of the operand.
+/// Rows of a buffer, of which each chunk of an operation has some.
+#[derive(Clone, Copy)]
+pub(super) struct TokenCut {
+    /// How many there are.
+    pub rows: usize,
+    /// How many a chunk has.
+    pub each: usize,
+    /// Elements of each.
+    pub width: usize,
+}
+
+impl TokenCut {
+    /// The cut of a buffer that has a number for every `per` elements.
+    pub fn per(self, per: usize) -> Cut {
+        let width = self.width / per;
+        Cut::pieces(self.rows * width, self.each * width)
+    }
+
+    /// The elements of the claimed rows.
+    fn range(self, claim: &Claim) -> Range<usize> {
+        let first = claim.index() * self.each;
+        first * self.width..(first + self.each).min(self.rows) * self.width
+    }
+}
+
+/// What fills rows of the operand.
 trait Fill {
-    fn fill(self, row: &mut [f32]);
+    /// Fills the row that is the `i`th of the claimed ones.
+    fn fill(&self, i: usize, row: &mut [f32]);
+}
+
+/// Row `i` of rows that are as long as `row`.
+#[inline(always)]
+fn like<'a>(rows: &'a [f32], i: usize, row: &[f32]) -> &'a [f32] {
+    &rows[i * row.len()..][..row.len()]
 }
 
 struct Norm<'a> {
@@ -497,25 +560,25 @@ struct Norm<'a> {
 
 impl Fill for Norm<'_> {
     #[inline(always)]
-    fn fill(self, row: &mut [f32]) {
-        elementwise::rms_norm(self.residual, self.weight, self.epsilon, row);
+    fn fill(&self, i: usize, row: &mut [f32]) {
+        elementwise::rms_norm(like(self.residual, i, row), self.weight, self.epsilon, row);
     }
 }
 
 struct Copy<'a> {
-    row: &'a [f32],
+    rows: &'a [f32],
 }
 
 impl Fill for Copy<'_> {
     #[inline(always)]
-    fn fill(self, row: &mut [f32]) {
-        row.copy_from_slice(self.row);
+    fn fill(&self, i: usize, row: &mut [f32]) {
+        row.copy_from_slice(like(self.rows, i, row));
     }
 }
 
 impl Fill for Merge<'_> {
     #[inline(always)]
-    fn fill(self, row: &mut [f32]) {
+    fn fill(&self, _: usize, row: &mut [f32]) {
         self.heads(0, row);
     }
 }
@@ -528,22 +591,25 @@ struct Gated<'a> {
 
 impl Fill for Gated<'_> {
     #[inline(always)]
-    fn fill(self, row: &mut [f32]) {
-        elementwise::gate(self.activation, self.gate, self.up, row);
+    fn fill(&self, i: usize, row: &mut [f32]) {
+        elementwise::gate(self.activation, like(self.gate, i, row), like(self.up, i, row), row);
     }
 }
 
-struct FillRow<'a, F> {
+struct FillRows<'a, F> {
     fill: F,
-    row: &'a mut [f32],
+    rows: &'a mut [f32],
+    width: usize,
 }
 
-impl<F: Fill> Kernel for FillRow<'_, F> {
+impl<F: Fill> Kernel for FillRows<'_, F> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        self.fill.fill(self.row);
+        for (i, row) in self.rows.chunks_exact_mut(self.width).enumerate() {
+            self.fill.fill(i, row);
+        }
     }
 }
 
@@ -577,6 +643,7 @@ struct Add<'a> {
     epsilon: f32,
     output: &'a [f32],
     residual: &'a mut [f32],
+    width: usize,
 }
 
 impl Kernel for Add<'_> {
@@ -585,10 +652,11 @@ impl Kernel for Add<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let scale = self.addition.scale;
-        match self.addition.post_norm {
-            Some(weight) => elementwise::add_normed(self.residual, self.output, weight, self.epsilon, scale),
-            None => self.residual.iter_mut().zip(self.output).for_each(|(x, y)| *x += scale * y),
-        }
+        let Some(weight) = self.addition.post_norm else {
+            return self.residual.iter_mut().zip(self.output).for_each(|(x, y)| *x += scale * y);
+        };
+        let rows = self.residual.chunks_exact_mut(self.width).zip(self.output.chunks_exact(self.width));
+        rows.for_each(|(x, y)| elementwise::add_normed(x, y, weight, self.epsilon, scale));
     }
 }
 

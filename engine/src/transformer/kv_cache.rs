@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::cpu::TokenCut;
 use super::state::Limits;
 use crate::bytes::{Claim, Crew, Cut, Element, OutOfMemory, Shared, Tile};
 use crate::kernels::attention::{
@@ -178,7 +179,7 @@ pub(super) trait LayerKv: Sized {
     fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> Self::Chunk<'c>;
 
     /// Keeps the queries of the claimed token of a batch of `tokens` in the form that attention takes.
-    fn keep_queries(_to: Queries<'_>, _by: Level, _claim: &Claim, _tokens: usize, _of: &Attention, _from: &[f32]) {}
+    fn keep_queries(_to: Queries<'_>, _by: Level, _claim: &Claim, _cut: TokenCut, _of: &Attention, _from: &[f32]) {}
 
     /// The keys and values of a KV head, with the batch's queries.
     fn head<'c>(
@@ -267,16 +268,15 @@ impl LayerKv for Q8 {
         }
     }
 
-    fn keep_queries(to: Queries<'_>, by: Level, claim: &Claim, tokens: usize, of: &Attention, from: &[f32]) {
+    fn keep_queries(to: Queries<'_>, by: Level, claim: &Claim, cut: TokenCut, of: &Attention, from: &[f32]) {
         let Attention { heads, key_length, .. } = *of;
-        let length = heads * key_length.next_multiple_of(BLOCK);
-        let pieces = |per: usize| Cut::pieces(tokens * length / per, length / per);
+        let cut = TokenCut { width: heads * key_length.next_multiple_of(BLOCK), ..cut };
         by.run(QuantizeQueries {
             queries: from,
             key_length,
-            codes: to.q8.codes.write(claim, pieces(1)).row(0),
-            scales: to.q8.scales.write(claim, pieces(BLOCK)).row(0),
-            sums: to.q8.sums.write(claim, pieces(BLOCK)).row(0),
+            codes: to.q8.codes.write(claim, cut.per(1)).row(0),
+            scales: to.q8.scales.write(claim, cut.per(BLOCK)).row(0),
+            sums: to.q8.sums.write(claim, cut.per(BLOCK)).row(0),
         });
     }
 

@@ -5,10 +5,10 @@ use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES, SPAN};
 use crate::bytes::Element;
 use crate::simd::{Kernel, Simd};
 use core::ops::Range;
-use zerocopy::{FromBytes, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A number that the KV cache stores as it is.
-pub trait KvElement: Element {
+pub trait KvElement: Element + IntoBytes + Immutable {
     /// Zero.
     const ZERO: Self;
 
@@ -68,11 +68,12 @@ pub trait Head: Copy {
     where
         Self: 'p;
 
-    /// Sets `scores`, from `at` on, to the products of some query vectors of the batch with the keys of a chunk.
+    /// Sets `scores`, from `at` on, to the products of some query vectors of the batch with the keys of the chunk that
+    /// `positions` are in, and more.
     fn scores<S: Simd>(
         self,
         s: S,
-        chunk: usize,
+        positions: Range<usize>,
         queries: &[usize],
         scores: &mut [[f32; SCORES]],
         at: usize,
@@ -88,6 +89,11 @@ pub trait Head: Copy {
         rows: usize,
         panel: &'p mut Panel,
     ) -> Source<'p, Self::Stored<'p>>
+    where
+        Self: 'p;
+
+    /// The keys of a chunk of KV head `kv_head` of the same layer, as they are stored; nothing where there is no such head.
+    fn keys<'p>(self, kv_head: usize, chunk: usize) -> &'p [u8]
     where
         Self: 'p;
 }
@@ -126,6 +132,11 @@ impl Slots {
     #[inline(always)]
     fn chunk<T>(self, ring: &[T], len: usize, chunk: usize) -> &[T] {
         &ring[self.place(ring.len(), len, chunk)]
+    }
+
+    /// The same of another KV head, where it exists.
+    fn chunk_of<T>(self, kv_head: usize, ring: &[T], len: usize, chunk: usize) -> &[T] {
+        if kv_head < self.kv_heads { Self { kv_head, ..self }.chunk(ring, len, chunk) } else { &[] }
     }
 }
 
@@ -190,27 +201,30 @@ impl<E: KvElement> Head for Cached<'_, E> {
     fn scores<S: Simd>(
         self,
         s: S,
-        chunk: usize,
+        positions: Range<usize>,
         queries: &[usize],
         scores: &mut [[f32; SCORES]],
         at: usize,
         panel: &mut Panel,
     ) {
+        let chunk = positions.start / CHUNK;
         let keys = self.slots.chunk(self.keys, self.key_length * CHUNK, chunk).as_chunks::<CHUNK>().0;
-        let rows = 0..queries.len();
+        let (rows, ahead) = (0..queries.len(), &[][..]);
         if queries.len() <= FEW_ROWS {
-            return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, first: 0 });
+            let (block, width) = self.block(chunk, 0);
+            let ahead = block[positions.start % CHUNK * width..][..positions.len() * width].as_bytes();
+            return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, first: 0, ahead });
         }
         for (block, keys) in keys.chunks(BLOCK).enumerate() {
             let first = block * BLOCK;
             match E::as_floats(keys) {
                 Some(keys) => {
-                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first });
+                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first, ahead });
                 }
                 None => {
                     widen(s, keys, &mut panel.numbers);
                     let keys = &panel.numbers[..keys.len()];
-                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first });
+                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first, ahead });
                 }
             }
         }
@@ -228,9 +242,7 @@ impl<E: KvElement> Head for Cached<'_, E> {
     where
         Self: 'p,
     {
-        let length = padded(self.value_length);
-        let (width, start) = (block_width(length, block), block * BLOCK * CHUNK);
-        let values = &self.slots.chunk(self.values, length * CHUNK, chunk)[start..][..width * CHUNK];
+        let (values, width) = self.block(chunk, block);
         if width < BLOCK {
             for (values, to) in values.chunks_exact(width).zip(&mut panel.numbers) {
                 for (values, to) in values.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
@@ -245,6 +257,23 @@ impl<E: KvElement> Head for Cached<'_, E> {
         }
         widen(s, values, &mut panel.numbers);
         Source::Widened(&panel.numbers)
+    }
+
+    fn keys<'p>(self, kv_head: usize, chunk: usize) -> &'p [u8]
+    where
+        Self: 'p,
+    {
+        self.slots.chunk_of(kv_head, self.keys, self.key_length * CHUNK, chunk).as_bytes()
+    }
+}
+
+impl<'a, E: KvElement> Cached<'a, E> {
+    /// A block of the values of a chunk, and how many elements of each it has.
+    #[inline(always)]
+    fn block(self, chunk: usize, block: usize) -> (&'a [E], usize) {
+        let length = padded(self.value_length);
+        let (width, start) = (block_width(length, block), block * BLOCK * CHUNK);
+        (&self.slots.chunk(self.values, length * CHUNK, chunk)[start..][..width * CHUNK], width)
     }
 }
 
@@ -263,6 +292,7 @@ struct Scored<'a, E, K> {
     at: usize,
     keys: &'a [[K; CHUNK]],
     first: usize,
+    ahead: &'a [u8],
 }
 
 impl<E: KvElement, K: KvElement> Tiles for Scored<'_, E, K> {
@@ -273,7 +303,8 @@ impl<E: KvElement, K: KvElement> Tiles for Scored<'_, E, K> {
             *query = &self.head.queries[index * self.head.key_length + self.first..][..self.keys.len()];
         }
         let (to, at) = (self.scores[first..].first_chunk_mut().expect("R rows"), self.at);
-        s.run(Outer { a: queries, b: self.keys, vectors: CHUNK / LANES, to, at, fresh: self.first == 0 });
+        let (vectors, fresh, ahead) = (CHUNK / LANES, self.first == 0, self.ahead);
+        s.run(Outer { a: queries, b: self.keys, vectors, to, at, fresh, ahead });
     }
 }
 
@@ -329,13 +360,13 @@ impl Head for CachedQ8<'_> {
     fn scores<S: Simd>(
         self,
         s: S,
-        chunk: usize,
+        positions: Range<usize>,
         queries: &[usize],
         scores: &mut [[f32; SCORES]],
         at: usize,
         panel: &mut Panel,
     ) {
-        let length = self.key_length.next_multiple_of(QUANT);
+        let (length, chunk) = (self.key_length.next_multiple_of(QUANT), positions.start / CHUNK);
         let codes = self.slots.chunk(self.key_codes, length * CHUNK, chunk).as_chunks::<64>().0.as_chunks().0;
         let scales = self.slots.chunk(self.key_scales, length / QUANT * CHUNK, chunk).as_chunks::<CHUNK>().0;
         let blocks = length / QUANT;
@@ -373,6 +404,14 @@ impl Head for CachedQ8<'_> {
             }
         }
         Source::Widened(&panel.numbers)
+    }
+
+    fn keys<'p>(self, kv_head: usize, chunk: usize) -> &'p [u8]
+    where
+        Self: 'p,
+    {
+        let length = self.key_length.next_multiple_of(QUANT);
+        self.slots.chunk_of(kv_head, self.key_codes, length * CHUNK, chunk).as_bytes()
     }
 }
 

@@ -236,7 +236,9 @@ impl<H: Head> Attend<'_, H> {
             let of_chunk = chunk * CHUNK..(chunk + 1) * CHUNK;
             let those = rows.that_see(&of_chunk);
             let scores = &mut between.scores[those.clone()];
-            self.head.scores(s, chunk, &rows.query[those], scores, of_chunk.start - span.start, between.panel);
+            let at = of_chunk.start - span.start;
+            let seen = of_chunk.start.max(positions.start)..of_chunk.end.min(positions.end);
+            self.head.scores(s, seen, &rows.query[those], scores, at, between.panel);
         }
     }
 
@@ -264,7 +266,8 @@ impl<H: Head> Attend<'_, H> {
                 let at = positions.start - span.start;
                 let vectors = elements.len().div_ceil(LANES);
                 let source = self.head.values(s, chunk, start / BLOCK, those.len(), panel);
-                let weights = Weights { rows, positions, at, scores };
+                let ahead = if start + BLOCK < length { &[] } else { self.ahead(rows, chunk) };
+                let weights = Weights { rows, positions, at, scores, ahead };
                 match source {
                     Source::Stored(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums }),
                     Source::Widened(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums }),
@@ -278,6 +281,19 @@ impl<H: Head> Attend<'_, H> {
                     Join::Merge(factors) => merge::add(out, sums, *factors),
                 }
             }
+        }
+    }
+
+    /// What to ask for while few queries meet the values of a chunk: keys that will be needed in its place.
+    #[inline(always)]
+    fn ahead<const N: usize>(&self, rows: &Rows<N>, chunk: usize) -> &[u8] {
+        const CHUNKS: usize = SPAN / CHUNK;
+        let (start, end) = (rows.seen[0][0], rows.seen[rows.count - 1][1]);
+        match self.out {
+            _ if rows.count > FEW_ROWS => &[],
+            Out::Heads(_) if (chunk + CHUNKS) * CHUNK < end => self.head.keys(self.kv_head, chunk + CHUNKS),
+            Out::Heads(_) => self.head.keys(self.kv_head + 1, start / SPAN * CHUNKS + chunk % CHUNKS),
+            Out::Span(..) => self.head.keys(self.kv_head + 1, chunk),
         }
     }
 
@@ -341,6 +357,7 @@ struct Weights<'a, const N: usize> {
     /// The chunk's place in the span.
     at: usize,
     scores: &'a [[f32; SCORES]; N],
+    ahead: &'a [u8],
 }
 
 /// Adds the weighted values of a chunk.
@@ -378,6 +395,7 @@ impl<B: Vectors, const N: usize> Weighted<'_, B, N> {
             to: sums,
             at: 0,
             fresh: false,
+            ahead: self.weights.ahead,
         });
     }
 }

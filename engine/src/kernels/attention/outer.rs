@@ -5,6 +5,9 @@ use super::{BLOCK, LANES};
 use crate::simd::{Kernel, Simd};
 use core::ops::Range;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Rows of up to 64 numbers.
 pub trait Vectors: Copy {
     /// How many rows there are.
@@ -52,6 +55,8 @@ pub(super) struct Outer<'a, B, const R: usize, const W: usize> {
     pub at: usize,
     /// Whether sums start at zero, not with what is there.
     pub fresh: bool,
+    /// What is asked for meanwhile, evenly.
+    pub ahead: &'a [u8],
 }
 
 impl<B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, B, R, W> {
@@ -94,7 +99,11 @@ impl<B: Vectors, const R: usize, const W: usize> Outer<'_, B, R, W> {
                 }
             }
         }
+        let each = if v == 0 { self.ahead.len().div_ceil(LINE).div_ceil(self.b.len().max(1)) } else { 0 };
         for t in 0..self.b.len() {
+            for line in t * each..(t + 1) * each {
+                s.prefetch(self.ahead, line * LINE);
+            }
             let lanes = self.b.lanes::<S, V>(s, t, v);
             for (sums, a) in sums.iter_mut().zip(&a) {
                 let a = s.splat_float(a[t]);

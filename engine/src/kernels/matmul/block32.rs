@@ -46,19 +46,20 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
 
     #[inline(always)]
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
-        let last = panel.len() - 1;
-        for (four, to) in panel.chunks_mut(4).enumerate() {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|b| (4 * four + b).min(last));
-            let packed = sixteen!(I => F::packed(s, [&rows[I][a], &rows[I][b], &rows[I][c], &rows[I][d]]));
-            let low = s.transpose(sixteen!(I => packed[I][0]));
-            store_half::<S, F, N, R, 0>(s, low, r, to);
-            let high = if F::SHARED { low } else { s.transpose(sixteen!(I => packed[I][1])) };
-            store_half::<S, F, N, R, 1>(s, high, r, to);
-            for (b, to) in to.iter_mut().enumerate() {
-                let [scale, min] = F::scale_min_each(s, &sixteen!(I => &rows[I][4 * four + b]));
-                s.store_floats(scale, &mut to[r].scale);
-                s.store_floats(min, &mut to[r].min);
-            }
+        for (b, to) in panel.iter_mut().enumerate() {
+            let (blocks, to) = (sixteen!(I => &rows[I][b]), &mut to[r]);
+            // As sums are: rows r, r + 4, r + 8 and r + 12 share a vector, so that turning its quarters puts them in order.
+            let [p, q] = F::packed(s, [blocks[0], blocks[4], blocks[8], blocks[12]]);
+            let [t, u] = F::packed(s, [blocks[1], blocks[5], blocks[9], blocks[13]]);
+            let [v, w] = F::packed(s, [blocks[2], blocks[6], blocks[10], blocks[14]]);
+            let [x, y] = F::packed(s, [blocks[3], blocks[7], blocks[11], blocks[15]]);
+            let low = s.turn([p, t, v, x]);
+            let high = if F::SHARED { low } else { s.turn([q, u, w, y]) };
+            store_half::<S, F, N, 0>(s, low, &mut to.codes);
+            store_half::<S, F, N, 1>(s, high, &mut to.codes);
+            let [scale, min] = F::scale_min_each(s, &blocks);
+            s.store_floats(scale, &mut to.scale);
+            s.store_floats(min, &mut to.min);
         }
     }
 
@@ -121,36 +122,17 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     }
 }
 
-/// Stores half `HALF` of the codes of up to four blocks of 16 rows: `turned` has four groups of each.
+/// Stores half `HALF` of the codes of a block of 16 rows.
 #[inline(always)]
-fn store_half<S: Simd, F: Block32<N>, const N: usize, const R: usize, const HALF: usize>(
-    s: S,
-    turned: [S::Bytes; 16],
-    r: usize,
-    to: &mut [[Unpacked; R]],
-) {
-    let blocks = turned.as_chunks::<4>().0;
-    let mut to = to.iter_mut().map(|to| &mut to[r]);
-    store_groups::<S, F, N, HALF>(s, blocks[0], to.next());
-    store_groups::<S, F, N, HALF>(s, blocks[1], to.next());
-    store_groups::<S, F, N, HALF>(s, blocks[2], to.next());
-    store_groups::<S, F, N, HALF>(s, blocks[3], to.next());
-}
-
-/// Stores half `HALF` of the codes of a block of 16 rows, where there is one. No closure does it: what is not inlined lacks the
-/// level's instructions.
-#[inline(always)]
-fn store_groups<S: Simd, F: Block32<N>, const N: usize, const HALF: usize>(
+fn store_half<S: Simd, F: Block32<N>, const N: usize, const HALF: usize>(
     s: S,
     [a, b, c, d]: [S::Bytes; 4],
-    to: Option<&mut Unpacked>,
+    to: &mut [[u8; 64]; 8],
 ) {
-    let Some(to) = to else { return };
-    let to = &mut to.codes.as_chunks_mut::<4>().0[HALF];
-    s.store(half::<S, F, N, HALF>(s, a), &mut to[0]);
-    s.store(half::<S, F, N, HALF>(s, b), &mut to[1]);
-    s.store(half::<S, F, N, HALF>(s, c), &mut to[2]);
-    s.store(half::<S, F, N, HALF>(s, d), &mut to[3]);
+    s.store(half::<S, F, N, HALF>(s, a), &mut to[4 * HALF]);
+    s.store(half::<S, F, N, HALF>(s, b), &mut to[4 * HALF + 1]);
+    s.store(half::<S, F, N, HALF>(s, c), &mut to[4 * HALF + 2]);
+    s.store(half::<S, F, N, HALF>(s, d), &mut to[4 * HALF + 3]);
 }
 
 /// The codes of half `HALF` that are packed in some bytes.
