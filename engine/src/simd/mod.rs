@@ -260,6 +260,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const PREFERS_UNSIGNED: bool;
     /// How far ahead [`Simd::prefetch`] is best called, in bytes, where memory is read in order.
     const AHEAD: usize = 32 << 10;
+    /// Whether [`Simd::prefetch`] is an instruction, which inner loops have room for.
+    const PREFETCHES: bool = true;
 
     /// The level that this is.
     fn level(self) -> Level;

@@ -111,6 +111,7 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     const PREFERS_UNSIGNED: bool = false;
     // What is read comes to the first-level cache, which is small.
     const AHEAD: usize = 8 << 10;
+    const PREFETCHES: bool = false;
 
     #[inline(always)]
     fn level(self) -> Level {

@@ -379,7 +379,7 @@ impl<const N: usize> Weights<'_, N> {
 impl<B: Vectors, const N: usize> Weighted<'_, B, N> {
     /// The values at `positions` of the chunk, for rows `first..first + R`.
     #[inline(always)]
-    fn add<S: Simd, const R: usize>(&mut self, s: S, first: usize, positions: Range<usize>) {
+    fn add<S: Simd, const R: usize>(&mut self, s: S, first: usize, positions: Range<usize>, ahead: &[u8]) {
         if positions.is_empty() {
             return;
         }
@@ -395,7 +395,7 @@ impl<B: Vectors, const N: usize> Weighted<'_, B, N> {
             to: sums,
             at: 0,
             fresh: false,
-            ahead: self.weights.ahead,
+            ahead,
         });
     }
 }
@@ -408,16 +408,16 @@ impl<B: Vectors, const N: usize> Tiles for Weighted<'_, B, N> {
         // Bounds never fall from row to row.
         let common = late.start..early.end.max(late.start);
         if common.len() == late.end - early.start {
-            return self.add::<S, R>(s, first, common);
+            return self.add::<S, R>(s, first, common, self.weights.ahead);
         }
         for row in first..first + R {
             let sees = self.weights.sees(row);
-            self.add::<S, 1>(s, row, sees.start..common.start.min(sees.end));
+            self.add::<S, 1>(s, row, sees.start..common.start.min(sees.end), &[]);
         }
-        self.add::<S, R>(s, first, common.clone());
+        self.add::<S, R>(s, first, common.clone(), self.weights.ahead);
         for row in first..first + R {
             let sees = self.weights.sees(row);
-            self.add::<S, 1>(s, row, common.end.max(sees.start)..sees.end.max(common.end));
+            self.add::<S, 1>(s, row, common.end.max(sees.start)..sees.end.max(common.end), &[]);
         }
     }
 }

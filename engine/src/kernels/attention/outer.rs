@@ -99,10 +99,13 @@ impl<B: Vectors, const R: usize, const W: usize> Outer<'_, B, R, W> {
                 }
             }
         }
-        let each = if v == 0 { self.ahead.len().div_ceil(LINE).div_ceil(self.b.len().max(1)) } else { 0 };
+        let ahead = if v == 0 { self.ahead } else { &[] };
+        let each = ahead.len().div_ceil(LINE).div_ceil(self.b.len().max(1));
         for t in 0..self.b.len() {
-            for line in t * each..(t + 1) * each {
-                s.prefetch(self.ahead, line * LINE);
+            if S::PREFETCHES {
+                for line in t * each..(t + 1) * each {
+                    s.prefetch(ahead, line * LINE);
+                }
             }
             let lanes = self.b.lanes::<S, V>(s, t, v);
             for (sums, a) in sums.iter_mut().zip(&a) {

@@ -8,7 +8,8 @@
 //! cache. The result's elements are the accumulators from range to range, which leaves the order of the sum as it is.
 //!
 //! The file's bytes of a panel are short pieces of many rows, which no processor's own prefetch foresees: so while one panel
-//! is multiplied, those of the next are asked for, a few with each block, since a burst of requests would hold up all else.
+//! is multiplied, those of the next are asked for, a few with each block, since a burst of requests would hold up all else; or
+//! with each group of columns, where that takes more than an instruction.
 
 use super::{Format, Quantized, Rows, padded, sixteen_rows};
 use crate::bytes::Tile;
@@ -117,7 +118,7 @@ where
                     let rows = sixteen_rows(self.rows.bytes, self.x.blocks, first + r * ROWS, from..from + panel.len());
                     F::unpack(s, &rows, r, panel);
                 }
-                let turns = self.x.n.div_ceil(C) * panel.len();
+                let turns = self.x.n.div_ceil(C) * if S::PREFETCHES { panel.len() } else { 1 };
                 // That is 7% faster with 16 to 48 columns, if the panel leaves room for it; but where blocks of 256 meet few
                 // columns, 8% slower.
                 let near = LEN == 32 || self.x.n >= NEAR_COLUMNS;
@@ -169,8 +170,13 @@ where
         if from > 0 {
             self.load(s, first, c, &mut y);
         }
-        for (b, block) in panel.iter().enumerate() {
+        if !S::PREFETCHES {
             next.prefetch(s);
+        }
+        for (b, block) in panel.iter().enumerate() {
+            if S::PREFETCHES {
+                next.prefetch(s);
+            }
             F::add_block(s, block, &columns, b, &mut y);
         }
         self.store(s, first, c, &y);
