@@ -8,15 +8,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use try_lock::TryLock;
-
 use super::{Error, reserved};
 use crate::bytes::Crew;
-use crate::kernels::Scratch;
 use crate::model::{Model, Options};
 use crate::pool::Pool;
 use crate::simd::Level;
-use crate::transformer::{self, Batch, Cpu, KvCache, KvType, Limits, Piece, State};
+use crate::transformer::{self, Batch, Cpu, KvCache, KvType, Limits, Piece, State, ThreadScratch};
 
 /// A model with the threads and the memory that passes take, apart from KV caches.
 pub struct Runner {
@@ -24,7 +21,7 @@ pub struct Runner {
     pool: Arc<dyn Pool>,
     crew: Crew,
     /// One for each thread.
-    scratch: Box<[TryLock<Scratch>]>,
+    scratch: Box<[ThreadScratch]>,
     pub(super) state: State,
     limits: Limits,
     level: Level,
@@ -64,7 +61,7 @@ impl Runner {
         let limits = model.limits(options);
         let crew = Crew::new(transformer::operations(model.spec()));
         let state = State::new(&crew, model.spec(), limits, options.kv)?;
-        let scratch = (0..pool.threads()).map(|_| TryLock::default()).collect();
+        let scratch = (0..pool.threads()).map(|_| ThreadScratch::default()).collect();
         Ok(Self { model, pool, crew, scratch, state, limits, level: options.level, kv: options.kv })
     }
 

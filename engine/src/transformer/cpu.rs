@@ -37,6 +37,9 @@ const TOKEN_CHUNKS: usize = 4;
 /// Logits in a chunk of elementwise work.
 const LOGITS_CHUNK: usize = 4096;
 
+/// What a thread's kernels need between their steps; it runs one at a time.
+pub type ThreadScratch = TryLock<Scratch>;
+
 /// One thread of a pass over a batch.
 pub struct Cpu<'a> {
     /// The threads.
@@ -50,7 +53,7 @@ pub struct Cpu<'a> {
     /// The batch, whose KV caches are of one type.
     pub batch: &'a Batch<'a>,
     /// One for each thread.
-    pub scratch: &'a [TryLock<Scratch>],
+    pub scratch: &'a [ThreadScratch],
 }
 
 impl Backend for Cpu<'_> {

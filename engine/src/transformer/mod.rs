@@ -20,7 +20,7 @@ mod state;
 
 pub use backend::{Activations, Addition, Backend, Forms};
 pub use batch::{Batch, Piece};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, ThreadScratch};
 pub use kept::Kept;
 pub use kv_cache::{KvCache, KvType};
 pub use state::{Limits, State};
