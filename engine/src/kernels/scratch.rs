@@ -1,7 +1,7 @@
 //! Memory that a thread keeps from kernel to kernel.
 //!
 //! What a kernel needs between its steps could lie on its stack, were it not to be filled with zeros each time: that took 5%
-//! of a pass over 16 tokens of SmolLM2, and 3% of one over 128.
+//! of the server's time with 16 clients (SmolLM2 Q4_1, AVX-512).
 
 use core::mem;
 
