@@ -103,6 +103,11 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
+    fn prefetch_to_write<T>(self, to: &mut [T]) {
+        x86::prefetch_to_write(to);
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> [__m256i; 2] {
         both!(I => _mm256_loadu_si256(from.as_ptr().add(32 * I).cast()))
     }

@@ -72,6 +72,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn prefetch_to_write<T>(self, to: &mut [T]) {
+        x86::prefetch_to_write(to);
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> __m512i {
         avx512!(_mm512_loadu_si512(from.as_ptr().cast()))
     }
@@ -225,6 +230,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn dot_group<const G: usize>(self, sum: __m512i, weights: __m512i, x: &[i8; 32]) -> __m512i {
+        avx512!(dpbusd_group::<G>(sum, weights, x))
+    }
+
+    #[inline(always)]
     fn dot_signed(self, sum: __m512i, weights: __m512i, x: __m512i) -> __m512i {
         // Weights are made unsigned by 128, whose products are taken away again.
         avx512!({
@@ -346,6 +356,11 @@ impl Simd for Avx512Vnni {
     #[inline(always)]
     fn add_pairs(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         avx512!(_mm512_dpwssd_epi32(sum, a, b))
+    }
+
+    #[inline(always)]
+    fn add_pair<const J: usize>(self, sum: __m512i, a: __m512i, x: &[i16; 16]) -> __m512i {
+        avx512!(dpwssd_pair::<J>(sum, a, x))
     }
 
     #[inline(always)]
@@ -509,6 +524,39 @@ fn dpwssd(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         asm!(
             "vpdpwssd {0}, {1}, {2}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b,
             options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// `_mm512_dpwssd_epi32` with pair `J` of `x` repeated, as [`dpbusd_group`] has groups.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd_pair<const J: usize>(mut sum: __m512i, a: __m512i, x: &[i16; 16]) -> __m512i {
+    const { assert!(J < 8) };
+    // SAFETY: the instruction reads a pair of `x` and writes a register, and the caller has the CPU feature.
+    unsafe {
+        asm!(
+            "vpdpwssd {0}, {1}, dword ptr [{2} + {3}]{{1to16}}",
+            inout(zmm_reg) sum, in(zmm_reg) a, in(reg) x, const 4 * J,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// `_mm512_dpbusd_epi32` with group `G` of `x` repeated. A compiler would load it to a register, and the next ones, so early
+/// that there are none left for the sums.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpbusd_group<const G: usize>(mut sum: __m512i, weights: __m512i, x: &[i8; 32]) -> __m512i {
+    const { assert!(G < 8) };
+    // SAFETY: the instruction reads a group of `x` and writes a register, and the caller has the CPU feature.
+    unsafe {
+        asm!(
+            "vpdpbusd {0}, {1}, dword ptr [{2} + {3}]{{1to16}}",
+            inout(zmm_reg) sum, in(zmm_reg) weights, in(reg) x, const 4 * G,
+            options(pure, readonly, nostack, preserves_flags)
         );
     }
     sum

@@ -279,6 +279,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.prefetch(bytes, offset);
     }
 
+    /// Asks for the cache lines of `to`, to be written: another core may have them, and stores wait for each other.
+    fn prefetch_to_write<T>(self, _to: &mut [T]) {}
+
     /// 64 bytes from memory.
     fn bytes(self, from: &[u8; 64]) -> Self::Bytes;
 
@@ -350,6 +353,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 127, or 255 where [`Simd::PREFERS_UNSIGNED`] is set.
     fn dot(self, sum: Self::Partial, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
 
+    /// [`Simd::dot`] with four codes repeated: group `G` of `x`.
+    #[inline(always)]
+    fn dot_group<const G: usize>(self, sum: Self::Partial, weights: Self::Bytes, x: &[i8; 32]) -> Self::Partial {
+        self.dot(sum, weights, self.splat4(&x.as_chunks().0[G]))
+    }
+
     /// The same for signed weights (-128 to 127). Where [`Simd::SUMS_32`] is not set, these must be the only products
     /// between [`Simd::open`] and the end.
     fn dot_signed(self, sum: Self::Partial, weights: Self::Bytes, x: Self::Bytes) -> Self::Partial;
@@ -399,6 +408,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// `sum` plus the dot product of each lane's pairs of `i16`, none of which is -32768; the results must fit.
     fn add_pairs(self, sum: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+
+    /// [`Simd::add_pairs`] with one pair repeated: pair `J` of `x`.
+    #[inline(always)]
+    fn add_pair<const J: usize>(self, sum: Self::Ints, a: Self::Ints, x: &[i16; 16]) -> Self::Ints {
+        self.add_pairs(sum, a, self.splat_pair(&x.as_chunks().0[J]))
+    }
 
     /// Wrapping difference.
     fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;

@@ -141,6 +141,14 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
+    fn prefetch_to_write<T>(self, to: &mut [T]) {
+        for line in (0..size_of_val(to)).step_by(64) {
+            let line = to.as_mut_ptr().wrapping_byte_add(line);
+            neon!(asm!("prfm pstl1keep, [{}]", in(reg) line, options(nomem, nostack, preserves_flags)));
+        }
+    }
+
+    #[inline(always)]
     fn bytes(self, from: &[u8; 64]) -> [uint8x16_t; 4] {
         each!(I => vld1q_u8(from.as_ptr().add(16 * I)))
     }

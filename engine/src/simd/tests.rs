@@ -115,6 +115,14 @@ fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
             results.push((name, of_ints(s, s.add_scaled(total, scaled, s.lane_scale(scales, j)))));
         }
     }
+    let seven_bits = s.and(a, s.splat(127));
+    for sum in [
+        s.dot_group::<0>(s.open(total), seven_bits, first(&i.x)),
+        s.dot_group::<3>(s.open(total), seven_bits, first(&i.x)),
+        s.dot_group::<7>(s.open(total), seven_bits, first(&i.x)),
+    ] {
+        results.push(("dot_group", of_ints(s, s.close(sum))));
+    }
     for x in [[127; 4], [-127; 4], [127, 127, -127, -127], [-127, -127, 127, 127], *first(&i.x)] {
         for (name, weights) in
             [("less, of 0", s.splat(0)), ("less, of 15", s.splat(15)), ("less", s.and(a, s.splat(15)))]
@@ -178,6 +186,8 @@ fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("splat_int", s.splat_int(i.ints[3])),
         ("splat_pair", s.splat_pair(&pairs[0])),
         ("add_pairs", s.add_pairs(small, s.splat_pair(&pairs[0]), s.splat_pair(&pairs[1]))),
+        ("add_pair, first", s.add_pair::<0>(small, s.splat_pair(&pairs[1]), &i.numbers)),
+        ("add_pair, last", s.add_pair::<7>(small, s.splat_pair(&pairs[1]), &i.numbers)),
         ("sub_ints", s.sub_ints(a, b)),
         ("mul_int", s.mul_int(a, i.ints[1])),
         ("sum_quads", s.sum_quads([a, b, small, s.splat_int(3)])),

@@ -1,6 +1,7 @@
 //! What an x86-64 CPU and its system support.
 
 use super::Level;
+use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -25,6 +26,16 @@ pub(super) fn has(level: Level) -> bool {
         KNOWN.store(known, Ordering::Relaxed);
     }
     known & bit(level) != 0
+}
+
+/// Asks for the cache lines of `to`, to be written.
+#[inline(always)]
+pub(super) fn prefetch_to_write<T>(to: &mut [T]) {
+    for line in (0..size_of_val(to)).step_by(64) {
+        let line = to.as_mut_ptr().wrapping_byte_add(line);
+        // SAFETY: the instruction changes no memory and no register, and 64-bit CPUs without it take it as nothing.
+        unsafe { asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags)) };
+    }
 }
 
 /// A bit for each level; the lowest says that they are known.

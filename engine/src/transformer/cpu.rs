@@ -506,6 +506,7 @@ impl<C: ChunkMut> Kernel for FillChunk<'_, C> {
         let end = positions.end.min((self.chunk + 1) * CHUNK);
         let mut turned = [0.0; MAX_LENGTH];
         let key = &mut turned[..key_length];
+        self.to.expect_key(s, start % CHUNK);
         for position in start..end {
             let token = self.placed.rows.start + (position - positions.start);
             let head = token * kv_heads + self.kv_head;
@@ -629,6 +630,9 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        simd.prefetch_to_write(self.codes);
+        simd.prefetch_to_write(self.scales);
+        simd.prefetch_to_write(self.sums);
         quantize(simd, self.kind, self.row, self.codes, self.scales, self.sums);
     }
 }

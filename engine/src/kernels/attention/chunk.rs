@@ -9,6 +9,9 @@ use half::f16;
 
 /// The part of a chunk that one KV head has, to be written: tiles of one row.
 pub trait ChunkMut {
+    /// Asks for the memory of the key at position `at` of the chunk, which is to be written: it is a number here and there.
+    fn expect_key<S: Simd>(&mut self, s: S, at: usize);
+
     /// Writes the key at position `at` of the chunk.
     fn set_key<S: Simd>(&mut self, s: S, at: usize, key: &[f32]);
 
@@ -25,6 +28,12 @@ pub struct Chunk<'a, E> {
 }
 
 impl<E: KvElement> ChunkMut for Chunk<'_, E> {
+    #[inline(always)]
+    fn expect_key<S: Simd>(&mut self, s: S, at: usize) {
+        let columns = self.keys.row(0).as_chunks_mut::<CHUNK>().0;
+        columns.iter_mut().for_each(|column| s.prefetch_to_write(&mut column[at..at + 1]));
+    }
+
     #[inline(always)]
     fn set_key<S: Simd>(&mut self, s: S, at: usize, key: &[f32]) {
         let columns = self.keys.row(0).as_chunks_mut::<CHUNK>().0;
@@ -77,6 +86,12 @@ pub struct ChunkQ8<'a> {
 }
 
 impl ChunkMut for ChunkQ8<'_> {
+    #[inline(always)]
+    fn expect_key<S: Simd>(&mut self, s: S, at: usize) {
+        let fours = self.key_codes.row(0).as_chunks_mut::<4>().0.as_chunks_mut::<CHUNK>().0;
+        fours.iter_mut().for_each(|four| s.prefetch_to_write(&mut four[at]));
+    }
+
     #[inline(always)]
     fn set_key<S: Simd>(&mut self, s: S, at: usize, key: &[f32]) {
         let shift = if S::PREFERS_UNSIGNED { -128 } else { 0 };

@@ -76,7 +76,10 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         y: &mut [[S::Floats; R]; C],
     ) {
         let offset = F::CODES.adapted::<S>().offset();
-        let sums = scaled_codes::<S, F, N, R, C>(s, block, x, b);
+        let sums = match S::SUMS_32 {
+            true => scaled_codes::<S, F, N, R, C>(s, block, x, b),
+            false => scaled_runs::<S, F, N, R, C>(s, block, x, b),
+        };
         let minima = match F::MIN || (offset != 0 && !S::SUMS_32) {
             true => minima::<S, R, C>(s, block, x, b, F::RUN),
             false => [[s.splat_int(0); R]; C],
@@ -278,23 +281,53 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
     b: usize,
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
-    let mut codes = [&[[0; 4]; 64]; C];
     let mut offsets = [[0; 16]; C];
-    for ((codes, offsets), x) in codes.iter_mut().zip(&mut offsets).zip(x) {
-        *codes = fours(&x.qs[b]);
-        if S::SUMS_32 && kind.offset() != 0 {
+    for (offsets, x) in offsets.iter_mut().zip(x) {
+        if kind.offset() != 0 {
             s.store_ints(s.mul_int(s.short_ints(&run_sums(s, &x.sums[b], F::RUN)), -kind.offset()), offsets);
         }
     }
     let mut sums = [[s.splat_int(0); R]; C];
-    let run = if S::SUMS_32 { F::RUN / 4 } else { kind.run().min(F::RUN / 4) };
+    for part in 0..8 {
+        let mut codes = [&[0; 32]; C];
+        for (codes, x) in codes.iter_mut().zip(x) {
+            *codes = &x.qs[b].as_chunks().0[part];
+        }
+        let mut open = [[s.open(s.splat_int(0)); R]; C];
+        eight!(G => {
+            let run = (32 * part + 4 * G) / F::RUN;
+            if 4 * G % F::RUN == 0 {
+                for (open, offsets) in open.iter_mut().zip(&offsets) {
+                    *open = [s.open(s.splat_int(if kind.offset() != 0 { offsets[run] } else { 0 })); R];
+                }
+            }
+            let rows = block.each_ref().map(|block| &block.codes[8 * part + G]);
+            kind.add_group::<S, R, C, G>(s, rows, &codes, &mut open);
+            if 4 * (G + 1) % F::RUN == 0 {
+                add_scaled(s, block, run, &open, &mut sums);
+            }
+        });
+    }
+    sums
+}
+
+/// The same in short runs, where partial sums do not hold more; without the offset of the codes.
+#[inline(always)]
+fn scaled_runs<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
+    s: S,
+    block: &[Unpacked; R],
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
+) -> [[S::Ints; R]; C] {
+    let kind = F::CODES.adapted::<S>();
+    let mut codes = [&[[0; 4]; 64]; C];
+    for (codes, x) in codes.iter_mut().zip(x) {
+        *codes = fours(&x.qs[b]);
+    }
+    let mut sums = [[s.splat_int(0); R]; C];
+    let run = kind.run().min(F::RUN / 4);
     for first in (0..64).step_by(run) {
         let mut open = [[s.open(s.splat_int(0)); R]; C];
-        if S::SUMS_32 && kind.offset() != 0 {
-            for (open, offsets) in open.iter_mut().zip(&offsets) {
-                *open = [s.open(s.splat_int(offsets[4 * first / F::RUN])); R];
-            }
-        }
         for g in (first..first + run).step_by(unroll::<S>(run)) {
             for g in g..g + unroll::<S>(run) {
                 let mut w = [s.splat(0); R];
@@ -309,14 +342,26 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
                 }
             }
         }
-        for (r, block) in block.iter().enumerate() {
-            let scale = s.ints(&block.scales[4 * first / F::RUN]);
-            for (sums, open) in sums.iter_mut().zip(&open) {
-                sums[r] = s.add_scaled(sums[r], open[r], scale);
-            }
-        }
+        add_scaled(s, block, 4 * first / F::RUN, &open, &mut sums);
     }
     sums
+}
+
+/// Adds the products of a run times its scales.
+#[inline(always)]
+fn add_scaled<S: Simd, const R: usize, const C: usize>(
+    s: S,
+    block: &[Unpacked; R],
+    run: usize,
+    products: &[[S::Partial; R]; C],
+    sums: &mut [[S::Ints; R]; C],
+) {
+    for (r, block) in block.iter().enumerate() {
+        let scale = s.ints(&block.scales[run]);
+        for (sums, products) in sums.iter_mut().zip(products) {
+            sums[r] = s.add_scaled(sums[r], products[r], scale);
+        }
+    }
 }
 
 /// The sums of activations in runs of 16, or the first 8 of 32.
@@ -343,13 +388,15 @@ fn minima<S: Simd, const R: usize, const C: usize>(
     for (sums, x) in all.iter_mut().zip(x) {
         *sums = run_sums(s, &x.sums[b], run);
     }
-    for (minima, sums) in minima.iter_mut().zip(&all) {
-        for (j, pair) in sums.as_chunks().0[..128 / run].iter().enumerate() {
-            let pair = s.splat_pair(pair);
-            for (minima, block) in minima.iter_mut().zip(block) {
-                *minima = s.add_pairs(*minima, s.ints(&block.mins[j]), pair);
+    eight!(J => {
+        if J < 128 / run {
+            let mins = block.each_ref().map(|block| s.ints(&block.mins[J]));
+            for (minima, sums) in minima.iter_mut().zip(&all) {
+                for (minima, mins) in minima.iter_mut().zip(mins) {
+                    *minima = s.add_pair::<J>(*minima, mins, sums);
+                }
             }
         }
-    }
+    });
     minima
 }

@@ -79,36 +79,14 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         y: &mut [[S::Floats; R]; C],
     ) {
         let kind = F::CODES.adapted::<S>();
-        let mut codes = [&[[0; 4]; 8]; C];
         let mut open = [[s.open(s.splat_int(0)); R]; C];
-        for ((codes, open), x) in codes.iter_mut().zip(&mut open).zip(x) {
-            *codes = fours(&x.qs[b]);
+        for (open, x) in open.iter_mut().zip(x) {
             *open = [kind.open(s, x.sums[b][0]); R];
         }
-        let run = if S::SUMS_32 { 8 } else { kind.run() };
-        // A compiler that knew how many there are would write them out, and sort them by sums.
-        let (groups, written) = if Self::loops::<S>() { (black_box(run), 1) } else { (run, unroll::<S>(run)) };
-        let mut sums = [[s.splat_int(0); R]; C];
-        for first in (0..8).step_by(run) {
-            for g in (first..first + groups).step_by(written) {
-                for g in g..g + written {
-                    let mut w = [s.splat(0); R];
-                    for (w, block) in w.iter_mut().zip(block) {
-                        *w = s.bytes(&block.codes[g]);
-                    }
-                    for (open, codes) in open.iter_mut().zip(codes) {
-                        let x = s.splat4(&codes[g]);
-                        for (open, w) in open.iter_mut().zip(w) {
-                            *open = kind.dot(s, *open, w, x);
-                        }
-                    }
-                }
-            }
-            for (sums, open) in sums.as_flattened_mut().iter_mut().zip(open.as_flattened_mut()) {
-                *sums = s.close(*open);
-                *open = s.open(*sums);
-            }
-        }
+        let sums = match S::SUMS_32 {
+            true => sums::<S, F, N, R, C>(s, block, x, b, open),
+            false => sums_of_runs::<S, F, N, R, C>(s, block, x, b, open),
+        };
         for ((y, sums), x) in y.iter_mut().zip(sums).zip(x) {
             let (dx, xs) = (s.splat_float(x.d[b]), s.splat_float(x.sums[b][0] as f32));
             for ((y, i), block) in y.iter_mut().zip(sums).zip(block) {
@@ -120,6 +98,65 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
             }
         }
     }
+}
+
+/// Adds the products of the codes of block `b` to `open`.
+#[inline(always)]
+fn sums<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
+    s: S,
+    block: &[Unpacked; R],
+    x: &[Column<'_, 32, 1>; C],
+    b: usize,
+    mut open: [[S::Partial; R]; C],
+) -> [[S::Ints; R]; C] {
+    let mut codes = [&[0; 32]; C];
+    for (codes, x) in codes.iter_mut().zip(x) {
+        *codes = &x.qs[b];
+    }
+    let kind = F::CODES.adapted::<S>();
+    eight!(G => kind.add_group::<S, R, C, G>(s, block.each_ref().map(|block| &block.codes[G]), &codes, &mut open));
+    open.map(|open| open.map(|open| s.close(open)))
+}
+
+/// The same in runs, where partial sums do not hold more.
+#[inline(always)]
+fn sums_of_runs<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
+    s: S,
+    block: &[Unpacked; R],
+    x: &[Column<'_, 32, 1>; C],
+    b: usize,
+    mut open: [[S::Partial; R]; C],
+) -> [[S::Ints; R]; C] {
+    let kind = F::CODES.adapted::<S>();
+    let mut codes = [&[[0; 4]; 8]; C];
+    for (codes, x) in codes.iter_mut().zip(x) {
+        *codes = fours(&x.qs[b]);
+    }
+    let run = kind.run();
+    // A compiler that knew how many there are would write them out, and sort them by sums.
+    let (groups, written) = if Of32::<F>::loops::<S>() { (black_box(run), 1) } else { (run, unroll::<S>(run)) };
+    let mut sums = [[s.splat_int(0); R]; C];
+    for first in (0..8).step_by(run) {
+        for g in (first..first + groups).step_by(written) {
+            for g in g..g + written {
+                let mut w = [s.splat(0); R];
+                for (w, block) in w.iter_mut().zip(block) {
+                    *w = s.bytes(&block.codes[g]);
+                }
+                for (open, codes) in open.iter_mut().zip(codes) {
+                    let x = s.splat4(&codes[g]);
+                    for (open, w) in open.iter_mut().zip(w) {
+                        *open = kind.dot(s, *open, w, x);
+                    }
+                }
+            }
+        }
+        for (sums, open) in sums.as_flattened_mut().iter_mut().zip(open.as_flattened_mut()) {
+            *sums = s.close(*open);
+            *open = s.open(*sums);
+        }
+    }
+    sums
 }
 
 /// Stores half `HALF` of the codes of a block of 16 rows.
@@ -203,6 +240,26 @@ impl Codes {
         match self {
             Codes::Unsigned { max: 0..=15, offset: 2..=16 } => s.open_less(self.offset(), sum),
             _ => s.open(s.splat_int(-self.offset() * sum as i32)),
+        }
+    }
+
+    /// Adds the products of `R` times 16 rows' group `G` of codes with those of `C` columns.
+    #[inline(always)]
+    pub(super) fn add_group<S: Simd, const R: usize, const C: usize, const G: usize>(
+        self,
+        s: S,
+        rows: [&[u8; 64]; R],
+        x: &[&[i8; 32]; C],
+        sums: &mut [[S::Partial; R]; C],
+    ) {
+        let rows = rows.map(|row| s.bytes(row));
+        for (sums, x) in sums.iter_mut().zip(x) {
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                *sum = match self {
+                    Codes::Unsigned { .. } => s.dot_group::<G>(*sum, row, x),
+                    Codes::Signed => s.dot_signed(*sum, row, s.splat4(&x.as_chunks().0[G])),
+                };
+            }
         }
     }
 

@@ -28,6 +28,19 @@ macro_rules! sixteen {
     };
 }
 
+/// Runs an expression with each of 8 groups as a constant.
+macro_rules! eight {
+    ($group:ident => $each:expr) => {
+        eight!($group => $each; 0 1 2 3 4 5 6 7)
+    };
+    ($group:ident => $each:expr; $($index:literal)*) => {
+        $({
+            const $group: usize = $index;
+            $each;
+        })*
+    };
+}
+
 mod block256;
 mod block32;
 mod float;
