@@ -6,6 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use once_cell::race::OnceBox;
+
 use super::error::Error;
 use super::metadata::{Metadata, find_by_name, sort_by_name};
 use super::parse::parse_header;
@@ -23,6 +25,8 @@ pub struct Gguf {
     /// Indices into `tensors`, ascending by name.
     by_name: Vec<u32>,
     parts: Vec<Part>,
+    /// What [`Gguf::fingerprint`] has computed.
+    fingerprint: OnceBox<u64>,
 }
 
 /// Bytes of one of a model's files.
@@ -89,7 +93,7 @@ impl Gguf {
         }
         let (version, metadata) = first.ok_or(Error::NoParts)?;
         let by_name = sort_by_name(&tensors, Placed::name).map_err(Error::DuplicateTensor)?;
-        Ok(Self { version, metadata, tensors, by_name, parts })
+        Ok(Self { version, metadata, tensors, by_name, parts, fingerprint: OnceBox::new() })
     }
 
     /// Version of the format: 2 or 3.
@@ -120,21 +124,8 @@ impl Gguf {
         if self.arrived() < self.size() {
             return None;
         }
-        let (mut sum, mut value) = (0, Vec::new());
-        for (key, of_key) in self.metadata.iter().filter(|(key, _)| !key.starts_with(SPLIT_KEYS)) {
-            value.clear();
-            of_key.write(&mut value);
-            sum = checksum(checksum(sum, key.as_bytes()), &value);
-        }
-        for Placed { tensor, part } in &self.tensors {
-            let shape =
-                tensor.dims.iter().fold(u64::from(tensor.kind.id()), |sum, dim| checksum(sum, &dim.to_le_bytes()));
-            let data = self.data(tensor, *part);
-            let first = data.iter().map(|data| &data[..data.len().min(FIRST_BYTES)]);
-            sum = checksum(checksum(sum, tensor.name.as_bytes()), &shape.to_le_bytes());
-            sum = first.fold(sum, checksum);
-        }
-        Some(sum)
+        // Metadata has the whole vocabulary: that takes milliseconds.
+        Some(*self.fingerprint.get_or_init(|| Box::new(self.compute_fingerprint())))
     }
 
     /// Where the tensor of this name lies.
@@ -181,6 +172,24 @@ impl Gguf {
 const FIRST_BYTES: usize = 64;
 
 impl Gguf {
+    fn compute_fingerprint(&self) -> u64 {
+        let (mut sum, mut value) = (0, Vec::new());
+        for (key, of_key) in self.metadata.iter().filter(|(key, _)| !key.starts_with(SPLIT_KEYS)) {
+            value.clear();
+            of_key.write(&mut value);
+            sum = checksum(checksum(sum, key.as_bytes()), &value);
+        }
+        for Placed { tensor, part } in &self.tensors {
+            let shape =
+                tensor.dims.iter().fold(u64::from(tensor.kind.id()), |sum, dim| checksum(sum, &dim.to_le_bytes()));
+            let data = self.data(tensor, *part);
+            let first = data.iter().map(|data| &data[..data.len().min(FIRST_BYTES)]);
+            sum = checksum(checksum(sum, tensor.name.as_bytes()), &shape.to_le_bytes());
+            sum = first.fold(sum, checksum);
+        }
+        sum
+    }
+
     fn data(&self, tensor: &Tensor, part: usize) -> Option<Bytes> {
         let Part { file, data_offset } = &self.parts[part];
         let start = data_offset + tensor.offset;
