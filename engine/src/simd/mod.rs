@@ -260,7 +260,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const PREFERS_UNSIGNED: bool;
     /// How far ahead [`Simd::prefetch`] is best called, in bytes, where memory is read in order.
     const AHEAD: usize = 32 << 10;
-    /// Whether [`Simd::prefetch`] is an instruction, which inner loops have room for.
+    /// Whether [`Simd::prefetch`] is an instruction, which inner loops have room for: else few columns meet blocks of 32 in the
+    /// order of the file.
     const PREFETCHES: bool = true;
 
     /// The level that this is.
@@ -413,6 +414,46 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn add_pair<const J: usize>(self, sum: Self::Ints, a: Self::Ints, x: &[i16; 16]) -> Self::Ints {
         self.add_pairs(sum, a, self.splat_pair(&x.as_chunks().0[J]))
+    }
+
+    /// Puts activations into the form that [`Simd::dot_prepared`] takes at this level.
+    #[inline(always)]
+    fn prepare(self, x: &[i8; 32], to: &mut [i16; 32]) {
+        *to = x.map(i16::from);
+    }
+
+    /// The products of signed weights with 32 activations for each quarter, the first 16 with `low`: in the four lanes of the
+    /// quarter, of which each level may choose any.
+    #[inline(always)]
+    fn dot_prepared(self, [low, high]: [Self::Bytes; 2], x: [&[i16; 32]; 4]) -> Self::Ints {
+        let (mut weights, mut sums) = ([[0; 64]; 2], [0; 16]);
+        self.store(low, &mut weights[0]);
+        self.store(high, &mut weights[1]);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            for (weights, x) in weights.iter().zip(x[i / 4].as_chunks::<16>().0) {
+                let products = weights[4 * i..4 * i + 4].iter().zip(&x[4 * (i % 4)..]);
+                *sum += products.map(|(w, x)| i32::from(*w as i8) * i32::from(*x)).sum::<i32>();
+            }
+        }
+        self.ints(&sums)
+    }
+
+    /// Stores the sum of the four lanes of each quarter.
+    #[inline(always)]
+    fn store_sums(self, ints: Self::Ints, to: &mut [i32; 4]) {
+        let mut lanes = [0; 16];
+        self.store_ints(ints, &mut lanes);
+        for (to, lanes) in to.iter_mut().zip(lanes.as_chunks::<4>().0) {
+            *to = lanes.iter().fold(0, |sum, lane| sum.wrapping_add(*lane));
+        }
+    }
+
+    /// Adds the numbers of four rows, which are of one length, to a sum each, one after the other.
+    #[inline(always)]
+    fn add_in_order(self, sums: &mut [f32; 4], rows: [&[f32]; 4]) {
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            row.iter().for_each(|x| *sum += x);
+        }
     }
 
     /// Wrapping difference.

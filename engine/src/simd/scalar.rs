@@ -31,6 +31,7 @@ impl Simd for Scalar {
     const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = true;
     const PREFERS_UNSIGNED: bool = false;
+    const PREFETCHES: bool = false;
 
     #[inline(always)]
     fn level(self) -> Level {

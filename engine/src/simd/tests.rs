@@ -123,6 +123,16 @@ fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     ] {
         results.push(("dot_group", of_ints(s, s.close(sum))));
     }
+    let mut prepared = [[0; 32]; 4];
+    for (at, prepared) in [0, 32, 16, 7].into_iter().zip(&mut prepared) {
+        s.prepare(first(&i.x[at..]), prepared);
+    }
+    let products = s.dot_prepared([a, s.bytes(&i.b)], prepared.each_ref());
+    for ints in [products, s.ints(&i.ints)] {
+        let mut sums = [0; 4];
+        s.store_sums(ints, &mut sums);
+        results.push(("store_sums", sums.map(|sum| sum as u32).to_vec()));
+    }
     for x in [[127; 4], [-127; 4], [127, 127, -127, -127], [-127, -127, 127, 127], *first(&i.x)] {
         for (name, weights) in
             [("less, of 0", s.splat(0)), ("less, of 15", s.splat(15)), ("less", s.and(a, s.splat(15)))]
@@ -226,6 +236,12 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("sum_lanes", s.sum_lanes(&vectors)),
     ] {
         results.push((name, of_floats(s, value)));
+    }
+    for len in [0, 1, 4, 7] {
+        let mut sums = *first(&i.floats);
+        let rows = [0, 2, 5, 9].map(|at| &i.floats[at..at + len]);
+        s.add_in_order(&mut sums, rows);
+        results.push(("add_in_order", of_floats(s, s.floats(&from_fn(|j| sums[j % 4])))));
     }
     for (name, value) in [("store_halfs", a), ("store_halfs of small numbers", small)] {
         let mut halfs = [0; 16];

@@ -289,13 +289,10 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
         if !RELAXED || PAIRS {
             return Sums { ints: each!(I => add_fours(sum.ints[I], halves(weights[I]), x[I])), ..sum };
         }
-        let one = u8x16_splat(1);
-        let negative = each!(I => i8x16_lt(x[I], i32x4_splat(0)));
-        let magnitude = each!(I => i8x16_abs(x[I]));
-        let turned = each!(I => v128_xor(weights[I], negative[I]));
-        let rest = each!(I => v128_and(negative[I], magnitude[I]));
-        let rest = each!(I => relaxed_dot(one, rest[I], i32x4_splat(0)));
-        let ints = each!(I => i32x4_add(relaxed_dot(turned[I], magnitude[I], sum.ints[I]), rest[I]));
+        let ints = each!(I => {
+            let negative = i8x16_lt(x[I], i32x4_splat(0));
+            dot_magnitudes(sum.ints[I], weights[I], [i8x16_abs(x[I]), negative])
+        });
         Sums { ints, ..sum }
     }
 
@@ -437,6 +434,51 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     #[inline(always)]
     fn add_pairs(self, sum: [v128; 4], a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
         each!(I => i32x4_add(sum[I], i32x4_dot_i16x8(a[I], b[I])))
+    }
+
+    #[inline(always)]
+    fn prepare(self, x: &[i8; 32], to: &mut [i16; 32]) {
+        let [a, b] = load::<_, 32, 2>(x);
+        if RELAXED && !PAIRS {
+            let negative = [a, b].map(|x| i8x16_lt(x, u8x16_splat(0)));
+            return store([i8x16_abs(a), i8x16_abs(b), negative[0], negative[1]], to);
+        }
+        let ([a, b], [c, d]) = (halves(a), halves(b));
+        store([a, b, c, d], to)
+    }
+
+    #[inline(always)]
+    fn dot_prepared(self, [low, high]: [[v128; 4]; 2], x: [&[i16; 32]; 4]) -> [v128; 4] {
+        each!(I => {
+            let [a, b, c, d] = load::<_, 32, 4>(x[I]);
+            if RELAXED && !PAIRS {
+                dot_magnitudes(dot_magnitudes(i32x4_splat(0), low[I], [a, c]), high[I], [b, d])
+            } else {
+                let ([e, f], [g, h]) = (halves(low[I]), halves(high[I]));
+                let sum = i32x4_add(i32x4_dot_i16x8(e, a), i32x4_dot_i16x8(f, b));
+                i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(g, c)), i32x4_dot_i16x8(h, d))
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn store_sums(self, ints: [v128; 4], to: &mut [i32; 4]) {
+        store([sum_fours(ints)], to)
+    }
+
+    #[inline(always)]
+    fn add_in_order(self, sums: &mut [f32; 4], rows: [&[f32]; 4]) {
+        let [mut sum] = load(sums);
+        let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = rows.map(|row| row.as_chunks::<4>());
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            let [[a], [b], [c], [d]] = [a, b, c, d].map(load);
+            let [a, b, c, d] = transpose_square([a, b, c, d]);
+            sum = f32x4_add(f32x4_add(f32x4_add(f32x4_add(sum, a), b), c), d);
+        }
+        for (((a, b), c), d) in a_rest.iter().zip(b_rest).zip(c_rest).zip(d_rest) {
+            sum = f32x4_add(sum, f32x4(*a, *b, *c, *d));
+        }
+        store([sum], sums)
     }
 
     #[inline(always)]
@@ -604,6 +646,14 @@ fn relaxed_dot(signed: v128, small: v128, sum: v128) -> v128 {
     return i32x4_relaxed_dot_i8x16_i7x16_add(signed, small, sum);
     #[cfg(not(target_feature = "relaxed-simd"))]
     add_fours(sum, halves(small), signed)
+}
+
+/// Adds to each lane four products of signed weights and activations, of which there are the magnitudes, and all ones where
+/// they are negative.
+#[inline(always)]
+fn dot_magnitudes(sum: v128, weights: v128, [magnitude, negative]: [v128; 2]) -> v128 {
+    let rest = relaxed_dot(u8x16_splat(1), v128_and(negative, magnitude), i32x4_splat(0));
+    i32x4_add(relaxed_dot(v128_xor(weights, negative), magnitude, sum), rest)
 }
 
 /// Adds pairs of products of signed bytes and others of 7 bits.

@@ -296,14 +296,14 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
         let mut open = [[s.open(s.splat_int(0)); R]; C];
         eight!(G => {
             let run = (32 * part + 4 * G) / F::RUN;
-            if 4 * G % F::RUN == 0 {
+            if (4 * G).is_multiple_of(F::RUN) {
                 for (open, offsets) in open.iter_mut().zip(&offsets) {
                     *open = [s.open(s.splat_int(if kind.offset() != 0 { offsets[run] } else { 0 })); R];
                 }
             }
             let rows = block.each_ref().map(|block| &block.codes[8 * part + G]);
             kind.add_group::<S, R, C, G>(s, rows, &codes, &mut open);
-            if 4 * (G + 1) % F::RUN == 0 {
+            if (4 * (G + 1)).is_multiple_of(F::RUN) {
                 add_scaled(s, block, run, &open, &mut sums);
             }
         });

@@ -10,9 +10,9 @@
 //! - floats: 16 lanes, lane `l` adding the products of elements `l`, `l + 16`, …, and then lanes `l` and `l + 8` are
 //!   added, `l` and `l + 4`, `l` and `l + 2`, `l` and `l + 1`.
 //!
-//! There are two paths. With few columns the memory sets the pace: [`rows`] multiplies what it unpacks at once. With more,
-//! arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. What both need to know of blocks is in
-//! [`block32`] and [`block256`]; [`float`] is for matrices of floats.
+//! With few columns the memory sets the pace: [`rows`] multiplies what it unpacks at once, and so does [`order`], where there
+//! is no prefetch. With more, arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns. What they need
+//! to know of blocks is in [`block32`] and [`block256`]; [`float`] is for matrices of floats.
 
 /// An array of what is made of each index of 16 rows. Written out: of loops over vectors, compilers of WebAssembly make arrays
 /// in memory, and calls that copy them.
@@ -44,6 +44,7 @@ macro_rules! eight {
 mod block256;
 mod block32;
 mod float;
+mod order;
 mod panels;
 mod rows;
 #[cfg(test)]
@@ -122,27 +123,40 @@ impl<S: Simd> Visitor for Product<'_, '_, S> {
 
     fn block32<F: Block32<N>, const N: usize>(self) {
         let x = Quantized::<32, 1>::new(self.columns);
-        self.blocks::<block32::Of32<F>, 32, 1, N>(x);
+        if x.n >= panel_columns::<S>() {
+            self.panels::<block32::Of32<F>, 32, 1, N>(x)
+        } else if S::PREFETCHES {
+            self.streams::<block32::Of32<F>, 32, 1, N>(x)
+        } else {
+            let work = order::InOrder { rows: self.rows.bytes, x, out: self.out, format: PhantomData::<F> };
+            self.s.run(InScratch { work, scratch: self.scratch })
+        }
     }
 
     fn block256<F: Block256<N>, const N: usize>(self) {
         let x = Quantized::<256, 16>::new(self.columns);
-        self.blocks::<block256::Of256<F>, 256, 16, N>(x);
+        if x.n >= panel_columns::<S>() {
+            self.panels::<block256::Of256<F>, 256, 16, N>(x)
+        } else {
+            self.streams::<block256::Of256<F>, 256, 16, N>(x)
+        }
     }
 }
 
 impl<S: Simd> Product<'_, '_, S> {
-    fn blocks<F, const LEN: usize, const SUMS: usize, const N: usize>(self, x: Quantized<'_, LEN, SUMS>)
+    fn panels<F, const LEN: usize, const SUMS: usize, const N: usize>(self, x: Quantized<'_, LEN, SUMS>)
     where
         F: Format<LEN, SUMS, N>,
     {
-        let (rows, out, format) = (self.rows, self.out, PhantomData::<F>);
-        if x.n < panel_columns::<S>() {
-            self.s.run(rows::Streams { rows, x, out, format })
-        } else {
-            let work = panels::Panels { rows, x, out, format };
-            self.s.run(InScratch { work, scratch: self.scratch })
-        }
+        let work = panels::Panels { rows: self.rows, x, out: self.out, format: PhantomData::<F> };
+        self.s.run(InScratch { work, scratch: self.scratch })
+    }
+
+    fn streams<F, const LEN: usize, const SUMS: usize, const N: usize>(self, x: Quantized<'_, LEN, SUMS>)
+    where
+        F: Format<LEN, SUMS, N>,
+    {
+        self.s.run(rows::Streams { rows: self.rows, x, out: self.out, format: PhantomData::<F> })
     }
 }
 
