@@ -147,6 +147,11 @@ impl Sequence {
         self.snapshot(len.min(self.tokens.len()), &[])
     }
 
+    /// Bytes that [`Sequence::save`] makes of the first `len` tokens.
+    pub fn saved_bytes(&self, len: usize) -> usize {
+        self.snapshot_bytes(len.min(self.tokens.len()), &[])
+    }
+
     /// Makes the sequence what [`Sequence::save`] or [`Session::save`] was called on, and returns how many tokens that are.
     /// Where the bytes are refused it stays as it was.
     pub fn load(&mut self, bytes: &[u8]) -> Result<usize, SnapshotError> {
@@ -162,8 +167,7 @@ impl Sequence {
         let receiving = Error::Receiving { arrived: gguf.arrived(), size: gguf.size() };
         let fingerprint = gguf.fingerprint().ok_or(receiving)?;
         let (kept, kv) = (Kept { oldest, end: len }, self.cache.kind());
-        let length = kept.bytes(model.spec(), kv) as usize + (HEADER + 4 * len + size_of_val(logits) + CHECKSUM);
-        let mut out = reserved(length)?;
+        let mut out = reserved(self.snapshot_bytes(len, logits))?;
         out.extend_from_slice(&MAGIC);
         out.extend([VERSION, kv_id(kv)].iter().flat_map(|number| number.to_le_bytes()));
         let numbers = [fingerprint, logits.len() as u64, len as u64, oldest as u64];
@@ -173,6 +177,12 @@ impl Sequence {
         self.cache.save(model.spec(), level, kept, &mut out);
         out.extend_from_slice(&checksum(0, &out).to_le_bytes());
         Ok(out)
+    }
+
+    fn snapshot_bytes(&self, len: usize, logits: &[f32]) -> usize {
+        let kept = Kept { oldest: self.oldest(), end: len };
+        let keys_and_values = kept.bytes(self.model().spec(), self.cache.kind()) as usize;
+        HEADER + 4 * len + size_of_val(logits) + keys_and_values + CHECKSUM
     }
 
     fn set(&mut self, snapshot: &Snapshot<'_>) -> usize {

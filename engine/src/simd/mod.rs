@@ -450,10 +450,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Adds the numbers of four rows, which are of one length, to a sum each, one after the other.
     #[inline(always)]
-    fn add_in_order(self, sums: &mut [f32; 4], rows: [&[f32]; 4]) {
+    fn add_in_order(self, mut sums: [f32; 4], rows: [&[f32]; 4]) -> [f32; 4] {
         for (sum, row) in sums.iter_mut().zip(rows) {
             row.iter().for_each(|x| *sum += x);
         }
+        sums
     }
 
     /// Wrapping difference.

@@ -238,9 +238,7 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         results.push((name, of_floats(s, value)));
     }
     for len in [0, 1, 4, 7] {
-        let mut sums = *first(&i.floats);
-        let rows = [0, 2, 5, 9].map(|at| &i.floats[at..at + len]);
-        s.add_in_order(&mut sums, rows);
+        let sums = s.add_in_order(*first(&i.floats), [0, 2, 5, 9].map(|at| &i.floats[at..at + len]));
         results.push(("add_in_order", of_floats(s, s.floats(&from_fn(|j| sums[j % 4])))));
     }
     for (name, value) in [("store_halfs", a), ("store_halfs of small numbers", small)] {

@@ -467,8 +467,8 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
-    fn add_in_order(self, sums: &mut [f32; 4], rows: [&[f32]; 4]) {
-        let [mut sum] = load(sums);
+    fn add_in_order(self, mut sums: [f32; 4], rows: [&[f32]; 4]) -> [f32; 4] {
+        let [mut sum] = load(&sums);
         let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = rows.map(|row| row.as_chunks::<4>());
         for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
             let [[a], [b], [c], [d]] = [a, b, c, d].map(load);
@@ -478,7 +478,8 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
         for (((a, b), c), d) in a_rest.iter().zip(b_rest).zip(c_rest).zip(d_rest) {
             sum = f32x4_add(sum, f32x4(*a, *b, *c, *d));
         }
-        store([sum], sums)
+        store([sum], &mut sums);
+        sums
     }
 
     #[inline(always)]

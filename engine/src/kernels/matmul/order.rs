@@ -90,10 +90,7 @@ impl<F: Block32<N>, const N: usize> InOrder<'_, '_, F, N> {
                 set_terms::<S, F, N, C>(s, &all[start..start + rows * len], len, &x, &mut kept);
                 for (i, terms) in kept.terms.iter().enumerate() {
                     let y = &mut self.out.row(c + i)[first..first + rows];
-                    if from == 0 {
-                        y.fill(0.0);
-                    }
-                    add_up(s, &terms.as_flattened()[..rows * len], y);
+                    add_up(s, &terms.as_flattened()[..rows * len], from == 0, y);
                 }
             }
         }
@@ -133,9 +130,12 @@ impl<F: Block32<N>, const N: usize> InOrder<'_, '_, F, N> {
     }
 }
 
-/// Fills `to` with `part`, over and over again.
+/// Fills `to` with `part`, over and over again: one by one, since a call that copies memory takes longer.
+#[inline(always)]
 fn repeated<'a, T: Copy>(part: &[T], to: &'a mut [T]) -> &'a [T] {
-    to.chunks_mut(part.len()).for_each(|to| to.copy_from_slice(&part[..to.len()]));
+    for (to, from) in to.iter_mut().zip(part.iter().cycle()) {
+        *to = *from;
+    }
     to
 }
 
@@ -154,11 +154,14 @@ fn set_terms<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
     kept: &mut Kept<'_, C>,
 ) {
     let (whole, rest) = blocks.as_chunks();
-    let mut last = [[0; N]; BLOCKS];
-    last[..rest.len()].copy_from_slice(rest);
-    let last = if rest.is_empty() { &[] } else { core::slice::from_ref(&last) };
+    // Nothing is set that is not used: that would be a call.
+    let last = (!rest.is_empty()).then(|| {
+        let mut last = [[0; N]; BLOCKS];
+        last[..rest.len()].copy_from_slice(rest);
+        last
+    });
     let mut at = 0;
-    for (i, blocks) in whole.iter().chain(last).enumerate() {
+    for (i, blocks) in whole.iter().chain(&last).enumerate() {
         let mut windows = [x[0].window(at); C];
         for (window, x) in windows.iter_mut().zip(x) {
             *window = x.window(at);
@@ -248,18 +251,18 @@ fn unsigned_products<S: Simd>(s: S, kind: Codes, [low, high]: [S::Bytes; 2], x: 
     s.close(s.dot(sum, high, x_high))
 }
 
-/// Adds the terms of each row to its sum, one after the other.
+/// Adds the terms of each row to its sum, one after the other; to zero, if they are the first.
 #[inline(always)]
-fn add_up<S: Simd>(s: S, terms: &[f32], y: &mut [f32]) {
+fn add_up<S: Simd>(s: S, terms: &[f32], are_first: bool, y: &mut [f32]) {
     let len = terms.len() / y.len();
     for (terms, y) in terms.chunks(4 * len).zip(y.chunks_mut(4)) {
-        match y.first_chunk_mut() {
-            Some(y) => s.add_in_order(y, [0, 1, 2, 3].map(|r| &terms[r * len..][..len])),
-            None => {
-                for (y, terms) in y.iter_mut().zip(terms.chunks(len)) {
-                    terms.iter().for_each(|term| *y += term);
-                }
-            }
+        if let Some(y) = y.first_chunk_mut() {
+            let start = if are_first { [0.0; 4] } else { *y };
+            *y = s.add_in_order(start, [0, 1, 2, 3].map(|r| &terms[r * len..][..len]));
+            continue;
+        }
+        for (y, terms) in y.iter_mut().zip(terms.chunks(len)) {
+            *y = terms.iter().fold(if are_first { 0.0 } else { *y }, |sum, term| sum + term);
         }
     }
 }

@@ -130,15 +130,26 @@ impl Pool {
         }
     }
 
-    /// Keeps a snapshot, in place of those that it covers.
-    pub fn insert(&mut self, tokens: &[u32], oldest: usize, bytes: Vec<u8>) {
-        let size = bytes.len() as u64;
+    /// Lets go of what a snapshot of these tokens covers, and of what was used longest ago, until there is memory for it:
+    /// whether it is to be kept. Asked before it is made, both are never there at the same time.
+    pub fn make_room(&mut self, tokens: &[u32], oldest: usize, size: u64) -> bool {
         if size > self.limit || self.covers(tokens) {
-            return;
+            return false;
         }
         let covered = |entry: &Entry| tokens.starts_with(&entry.tokens) && entry.tokens.len() >= oldest;
         while let Some(at) = self.entries.iter().position(covered) {
             self.remove(at);
+        }
+        self.shrink_memory(self.limit - size);
+        self.drop_lost();
+        true
+    }
+
+    /// Keeps a snapshot, in place of those that it covers.
+    pub fn insert(&mut self, tokens: &[u32], oldest: usize, bytes: Vec<u8>) {
+        let size = bytes.len() as u64;
+        if !self.make_room(tokens, oldest, size) {
+            return;
         }
         debug!(tokens = tokens.len(), bytes = size, "into the prefix cache");
         self.clock += 1;
@@ -166,15 +177,7 @@ impl Pool {
 
     /// Lets go of what was used longest ago, until memory and disk are within the bound.
     fn shrink(&mut self) {
-        while self.memory() > self.limit {
-            let Some(entry) =
-                self.entries.iter_mut().filter(|entry| entry.memory.is_some()).min_by_key(|entry| entry.used)
-            else {
-                break;
-            };
-            let freed = entry.memory.take().map_or(0, |bytes| bytes.len());
-            self.metrics.cache_bytes.dec_by(freed as i64);
-        }
+        self.shrink_memory(self.limit);
         while self.stored() > self.limit {
             let Some(entry) =
                 self.entries.iter_mut().filter(|entry| entry.file.is_some()).min_by_key(|entry| entry.used)
@@ -185,6 +188,24 @@ impl Pool {
                 disk.remove(file);
             }
         }
+        self.drop_lost();
+    }
+
+    /// The same for memory alone, until there are at most so many bytes.
+    fn shrink_memory(&mut self, limit: u64) {
+        while self.memory() > limit {
+            let Some(entry) =
+                self.entries.iter_mut().filter(|entry| entry.memory.is_some()).min_by_key(|entry| entry.used)
+            else {
+                break;
+            };
+            let freed = entry.memory.take().map_or(0, |bytes| bytes.len());
+            self.metrics.cache_bytes.dec_by(freed as i64);
+        }
+    }
+
+    /// Forgets what is neither in memory nor on the disk any more.
+    fn drop_lost(&mut self) {
         self.entries.retain(|entry| entry.memory.is_some() || entry.file.is_some());
     }
 
@@ -260,6 +281,20 @@ mod tests {
         pool.insert(&tokens(400, 5), 0, vec![0; 101]);
         assert!(!pool.covers(&tokens(400, 5)));
         assert_eq!(pool.metrics.cache_bytes.get(), 99);
+    }
+
+    #[test]
+    fn room_is_made_before_it_is_taken() {
+        let mut pool = pool(100);
+        pool.insert(&tokens(0, 5), 0, vec![0; 40]);
+        pool.insert(&tokens(100, 5), 0, vec![0; 40]);
+        assert!(!pool.make_room(&tokens(0, 3), 0, 10), "it is covered");
+        assert!(!pool.make_room(&tokens(200, 5), 0, 101), "it is too large");
+        assert_eq!(pool.memory(), 80);
+        assert!(pool.make_room(&tokens(100, 9), 0, 60), "in place of the shorter one");
+        assert_eq!((pool.memory(), pool.covers(&tokens(0, 5))), (40, true));
+        assert!(pool.make_room(&tokens(200, 5), 0, 61));
+        assert_eq!((pool.memory(), pool.metrics.cache_bytes.get()), (0, 0));
     }
 
     #[test]

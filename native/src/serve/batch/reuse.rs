@@ -182,10 +182,14 @@ impl Worker {
     /// Puts a slot's content into the pool, unless that has it.
     pub fn keep(&mut self, id: usize) {
         let sequence = &mut self.slots[id].sequence;
-        if !self.pool.is_on() || sequence.tokens().len() < WORTH || self.pool.covers(sequence.tokens()) {
+        let len = sequence.tokens().len();
+        if !self.pool.is_on() || len < WORTH {
             return;
         }
-        match sequence.save(sequence.tokens().len()) {
+        if !self.pool.make_room(sequence.tokens(), sequence.oldest(), sequence.saved_bytes(len) as u64) {
+            return;
+        }
+        match sequence.save(len) {
             Ok(bytes) => self.pool.insert(sequence.tokens(), sequence.oldest(), bytes),
             Err(cause) => warn!("the content of slot {id} is not kept: {cause}"),
         }
