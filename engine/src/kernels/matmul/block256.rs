@@ -1,6 +1,6 @@
 //! Products with blocks of 256.
 
-use super::panels::unroll;
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block256, Codes};
@@ -76,7 +76,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         y: &mut [[S::Floats; R]; C],
     ) {
         let offset = F::CODES.adapted::<S>().offset();
-        let sums = match S::SUMS_32 {
+        let sums = match writes_out::<S>() {
             true => scaled_codes::<S, F, N, R, C>(s, block, x, b),
             false => scaled_runs::<S, F, N, R, C>(s, block, x, b),
         };
@@ -281,18 +281,10 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
     b: usize,
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
-    let mut offsets = [[0; 16]; C];
-    for (offsets, x) in offsets.iter_mut().zip(x) {
-        if kind.offset() != 0 {
-            s.store_ints(s.mul_int(s.short_ints(&run_sums(s, &x.sums[b], F::RUN)), -kind.offset()), offsets);
-        }
-    }
+    let offsets = offsets::<S, F, N, C>(s, x, b);
     let mut sums = [[s.splat_int(0); R]; C];
     for part in 0..8 {
-        let mut codes = [&[0; 32]; C];
-        for (codes, x) in codes.iter_mut().zip(x) {
-            *codes = &x.qs[b].as_chunks().0[part];
-        }
+        let codes = x.each_ref().map(|x| &x.qs[b].as_chunks().0[part]);
         let mut open = [[s.open(s.splat_int(0)); R]; C];
         eight!(G => {
             let run = (32 * part + 4 * G) / F::RUN;
@@ -311,7 +303,23 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
     sums
 }
 
-/// The same in short runs, where partial sums do not hold more; without the offset of the codes.
+/// What the sums of the runs of block `b` begin with: the offset of the codes times the activations, where that costs nothing.
+#[inline(always)]
+fn offsets<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
+) -> [[i32; 16]; C] {
+    let (offset, mut offsets) = (F::CODES.adapted::<S>().offset(), [[0; 16]; C]);
+    for (offsets, x) in offsets.iter_mut().zip(x) {
+        if S::SUMS_32 && offset != 0 {
+            s.store_ints(s.mul_int(s.short_ints(&run_sums(s, &x.sums[b], F::RUN)), -offset), offsets);
+        }
+    }
+    offsets
+}
+
+/// The same in loops, over as many groups as partial sums hold.
 #[inline(always)]
 fn scaled_runs<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
@@ -324,10 +332,16 @@ fn scaled_runs<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C:
     for (codes, x) in codes.iter_mut().zip(x) {
         *codes = fours(&x.qs[b]);
     }
+    let offsets = offsets::<S, F, N, C>(s, x, b);
     let mut sums = [[s.splat_int(0); R]; C];
-    let run = kind.run().min(F::RUN / 4);
+    let run = if S::SUMS_32 { F::RUN / 4 } else { kind.run().min(F::RUN / 4) };
     for first in (0..64).step_by(run) {
         let mut open = [[s.open(s.splat_int(0)); R]; C];
+        if S::SUMS_32 && kind.offset() != 0 {
+            for (open, offsets) in open.iter_mut().zip(&offsets) {
+                *open = [s.open(s.splat_int(offsets[4 * first / F::RUN])); R];
+            }
+        }
         for g in (first..first + run).step_by(unroll::<S>(run)) {
             for g in g..g + unroll::<S>(run) {
                 let mut w = [s.splat(0); R];

@@ -1,6 +1,6 @@
 //! Products with blocks of 32.
 
-use super::panels::unroll;
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
 use super::{Column, Format, fours};
 use crate::quant::{Block32, Codes};
@@ -83,7 +83,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         for (open, x) in open.iter_mut().zip(x) {
             *open = [kind.open(s, x.sums[b][0]); R];
         }
-        let sums = match S::SUMS_32 {
+        let sums = match writes_out::<S>() {
             true => sums::<S, F, N, R, C>(s, block, x, b, open),
             false => sums_of_runs::<S, F, N, R, C>(s, block, x, b, open),
         };
@@ -109,16 +109,13 @@ fn sums<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
     b: usize,
     mut open: [[S::Partial; R]; C],
 ) -> [[S::Ints; R]; C] {
-    let mut codes = [&[0; 32]; C];
-    for (codes, x) in codes.iter_mut().zip(x) {
-        *codes = &x.qs[b];
-    }
+    let codes = x.each_ref().map(|x| &x.qs[b]);
     let kind = F::CODES.adapted::<S>();
     eight!(G => kind.add_group::<S, R, C, G>(s, block.each_ref().map(|block| &block.codes[G]), &codes, &mut open));
     open.map(|open| open.map(|open| s.close(open)))
 }
 
-/// The same in runs, where partial sums do not hold more.
+/// The same in loops, over as many groups as partial sums hold.
 #[inline(always)]
 fn sums_of_runs<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
@@ -132,7 +129,7 @@ fn sums_of_runs<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C:
     for (codes, x) in codes.iter_mut().zip(x) {
         *codes = fours(&x.qs[b]);
     }
-    let run = kind.run();
+    let run = if S::SUMS_32 { 8 } else { kind.run() };
     // A compiler that knew how many there are would write them out, and sort them by sums.
     let (groups, written) = if Of32::<F>::loops::<S>() { (black_box(run), 1) } else { (run, unroll::<S>(run)) };
     let mut sums = [[s.splat_int(0); R]; C];

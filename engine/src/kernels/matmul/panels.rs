@@ -30,6 +30,12 @@ pub(super) const fn unroll<S: Simd>(run: usize) -> usize {
     if S::ACCUMULATORS < 6 && run.is_multiple_of(2) { 2 } else { 1 }
 }
 
+/// Whether the groups of a block are all written out: where there are not registers enough, that is a third slower (Q4_0, 480
+/// columns, plain SIMD of WebAssembly).
+pub(super) const fn writes_out<S: Simd>() -> bool {
+    S::SUMS_32 && S::ACCUMULATORS >= 6
+}
+
 /// The product with a matrix of blocks.
 pub(super) struct Panels<'a, 'o, F, const LEN: usize, const SUMS: usize, const N: usize> {
     pub rows: Rows<'a>,
