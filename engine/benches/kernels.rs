@@ -144,7 +144,7 @@ impl Quantized {
             Activation::Q8 => ColumnData::Q8 { qs, d, sums },
             Activation::Q8K => ColumnData::Q8K { qs, d, sums },
         };
-        Columns { k, n: floats.len() / k, data }
+        Columns { k, n: floats.len() / k, wide: false, data }
     }
 }
 

@@ -8,14 +8,34 @@
 /// Cody-Waite reduction `x = n ln 2 + r`, a degree-6 polynomial for `e^r` with |r| ≤ ln 2 / 2, scaled by `2^n`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
+    let clamped = if x > 89.0 { 89.0 } else { x };
+    let (p, n) = exp_parts(if clamped < -88.0 { -88.0 } else { clamped });
+    // 2^n in two factors, since n may be 128 where the result is still finite after the product, or infinite.
+    let half = n >> 1;
+    let y = p * power_of_two(half) * power_of_two(n - half);
+    if x < LEAST_EXPONENT { 0.0 } else { y }
+}
+
+/// [`exp`] of what is not above zero, in fewer steps, with the same bits.
+#[inline(always)]
+pub fn exp_to_one(x: f32) -> f32 {
+    let (p, n) = exp_parts(if x < -88.0 { -88.0 } else { x });
+    let y = p * power_of_two(n);
+    if x < LEAST_EXPONENT { 0.0 } else { y }
+}
+
+/// What has a result in the normal range.
+const LEAST_EXPONENT: f32 = -87.336_54;
+
+/// `e^x` as `e^r` and the n of `2^n`.
+#[inline(always)]
+fn exp_parts(x: f32) -> (f32, i32) {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer, half to even
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    let clamped = if x > 89.0 { 89.0 } else { x };
-    let clamped = if clamped < -88.0 { -88.0 } else { clamped };
-    let rounded = clamped * core::f32::consts::LOG2_E + ROUND;
+    let rounded = x * core::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
-    let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
+    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     let mut p = 1.987_569_1e-4f32;
     p = p * r + 1.398_199_9e-3;
     p = p * r + 8.333_452e-3;
@@ -23,13 +43,15 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 0.166_666_66;
     p = p * r + 0.5;
     p = p * (r * r) + r + 1.0;
-    // 2^n in two factors, since n may be 128 where the result is still finite after the product, or infinite. The sum has
-    // n in its low bits; a conversion, which must deal with NaN, would keep loops from vectorizing.
+    // The sum has n in its low bits; a conversion, which must deal with NaN, would keep loops from vectorizing.
     let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
-    let half = n >> 1;
-    let scale = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
-    let y = p * scale(half) * scale(n - half);
-    if x < -87.336_54 { 0.0 } else { y }
+    (p, n)
+}
+
+/// `2^n` of -126 to 127.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits(((n + 127) as u32) << 23)
 }
 
 /// `1 / (1 + e^-x)`.
@@ -78,6 +100,17 @@ mod tests {
             worst = worst.max(((exp(x) as f64 - exact) / exact).abs());
         }
         assert!(worst < 2.5e-7, "relative error {worst}");
+    }
+
+    #[test]
+    fn exp_to_one_has_the_same_bits() {
+        for bits in (0..0x7F80_0000u32).step_by(257) {
+            let x = -f32::from_bits(bits);
+            assert_eq!(exp_to_one(x).to_bits(), exp(x).to_bits(), "{x}");
+        }
+        assert_eq!(exp_to_one(0.0), 1.0);
+        assert_eq!(exp_to_one(f32::NEG_INFINITY), 0.0);
+        assert!(exp_to_one(f32::NAN).is_nan() && exp_to_one(-f32::NAN).is_nan());
     }
 
     #[test]

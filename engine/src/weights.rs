@@ -190,10 +190,9 @@ pub struct Linear {
     pub bias: Option<Vector>,
     /// Whether the factor is for the bias too.
     pub scaled_bias: bool,
-    /// Whether what quantization takes from the activations is multiplied as well, as columns of their own: twice the
-    /// arithmetic, and hardly an error left. So it is for the output matrix, which makes up to a third of a small model's
-    /// divergence and is multiplied with few columns.
-    pub compensated: bool,
+    /// Whether activations are quantized to 15 bits: up to twice the arithmetic, and hardly an error left. So it is for the
+    /// output matrix, which makes up to a third of a small model's divergence and is multiplied with few columns.
+    pub wide: bool,
 }
 
 impl Linear {
@@ -208,9 +207,9 @@ impl Linear {
         self.matrix.kind.activation()
     }
 
-    /// Columns of activations that the product takes for each vector.
-    pub fn parts(&self) -> usize {
-        if self.compensated && self.activation() != Activation::F32 { 2 } else { 1 }
+    /// Whether the activations that it takes have second codes.
+    pub fn takes_wide(&self) -> bool {
+        self.wide && self.activation() != Activation::F32
     }
 }
 
@@ -223,7 +222,7 @@ impl Weights {
             true => file.linear("output", vocabulary, spec.embedding)?,
             false => Linear::of(token_embedding.clone()),
         };
-        let output = Linear { compensated: true, ..output };
+        let output = Linear { wide: true, ..output };
         let layers = spec.layers.iter().enumerate().map(|(index, layer)| file.layer(index, layer, spec.embedding));
         Ok(Self {
             token_embedding,
@@ -257,7 +256,7 @@ impl LayerWeights {
 impl Linear {
     /// Just the matrix.
     fn of(matrix: Matrix) -> Self {
-        Self { matrix, scale: None, bias: None, scaled_bias: false, compensated: false }
+        Self { matrix, scale: None, bias: None, scaled_bias: false, wide: false }
     }
 
     fn vectors(&self) -> impl Iterator<Item = &Vector> {

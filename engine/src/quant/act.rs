@@ -1,8 +1,10 @@
 //! Activations as the dot products take them: int8 blocks with a scale in `f32` and integer sums.
 //!
 //! A block's scale is its largest magnitude divided by 127. It stays in `f32`, where ggml rounds it to `f16`.
+//!
+//! Wide activations have 15 bits: a second code for each is what the first leaves, in units of 1/128 of its scale.
 
-use crate::simd::Simd;
+use crate::simd::{Simd, UNITS};
 
 /// Form in which a matrix product takes its activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,11 +44,13 @@ pub struct Columns<'a> {
     pub k: usize,
     /// Columns.
     pub n: usize,
+    /// Whether there are second codes: behind all columns of the first, as [`quantize_rest`] makes them.
+    pub wide: bool,
     /// The activations.
     pub data: ColumnData<'a>,
 }
 
-/// The activations of [`Columns`].
+/// The activations of [`Columns`]. Where these are wide, codes, scales and sums are twice as many.
 #[derive(Debug, Clone, Copy)]
 pub enum ColumnData<'a> {
     /// `n * k` floats.
@@ -84,9 +88,10 @@ impl Columns<'_> {
     /// Panics where the lengths are not those that `k` and `n` call for.
     pub(crate) fn check(&self) {
         let (codes, scales, sums) = self.activation().lens(self.k);
+        let n = if self.wide { 2 * self.n } else { self.n };
         let expected = match self.data {
-            ColumnData::F32(_) => (self.n * self.k, 0, 0),
-            _ => (self.n * codes, self.n * scales, self.n * sums),
+            ColumnData::F32(_) => (n * self.k, 0, 0),
+            _ => (n * codes, n * scales, n * sums),
         };
         let found = match self.data {
             ColumnData::F32(x) => (x.len(), 0, 0),
@@ -106,26 +111,73 @@ impl Columns<'_> {
 /// Where the lengths differ from those.
 #[inline(always)]
 pub fn quantize<S: Simd>(s: S, kind: Activation, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+    quantize_by(s, kind, x, |_, x| scales(x), qs, d, sums);
+}
+
+/// Quantizes what the codes of a column left of it: `rest` is `x` less code times scale, and `first` has the scales.
+///
+/// Codes are `rest * (128 / scale)` rounded half to even, and their scales 1/128 of the first ones. Where that factor is beyond
+/// all floats, or not a number, they are zero.
+///
+/// # Panics
+/// As [`quantize`] does, and where there are fewer of the first scales.
+#[inline(always)]
+pub fn quantize_rest<S: Simd>(
+    s: S,
+    kind: Activation,
+    rest: &[f32],
+    first: &[f32],
+    qs: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i16],
+) {
+    const UNIT: f32 = 1.0 / UNITS as f32;
+    let scales = |block: usize, _: &[f32]| {
+        let factor = UNITS as f32 / first[block];
+        [first[block] * UNIT, if factor.is_finite() { factor } else { 0.0 }]
+    };
+    quantize_by(s, kind, rest, scales, qs, d, sums);
+}
+
+/// Quantizes `x`, given the scale and the factor of each block.
+#[inline(always)]
+fn quantize_by<S: Simd>(
+    s: S,
+    kind: Activation,
+    x: &[f32],
+    scales: impl Fn(usize, &[f32]) -> [f32; 2],
+    qs: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i16],
+) {
     assert_eq!((qs.len(), d.len(), sums.len()), kind.lens(x.len()), "{kind:?} of {} activations", x.len());
     match kind {
         Activation::F32 => {}
-        Activation::Q8 => blocks_of_32(s, x, qs, d, sums),
-        Activation::Q8K => blocks_of_256(s, x, qs, d, sums.as_chunks_mut().0),
+        Activation::Q8 => blocks_of_32(s, x, scales, qs, d, sums),
+        Activation::Q8K => blocks_of_256(s, x, scales, qs, d, sums.as_chunks_mut().0),
     }
 }
 
 /// Two blocks share a vector of codes. What the last one lacks is zero.
 #[inline(always)]
-fn blocks_of_32<S: Simd>(s: S, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+fn blocks_of_32<S: Simd>(
+    s: S,
+    x: &[f32],
+    scales: impl Fn(usize, &[f32]) -> [f32; 2],
+    qs: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i16],
+) {
     let (mut padded, mut spare) = ([0.0; 64], [0; 64]);
     let blocks = x.chunks(64).zip(qs.chunks_mut(64)).zip(d.chunks_mut(2).zip(sums.chunks_mut(2)));
-    for ((x, qs), (d, sums)) in blocks {
+    for (pair, ((x, qs), (d, sums))) in blocks.enumerate() {
         let x = x.first_chunk().unwrap_or_else(|| {
             padded[..x.len()].copy_from_slice(x);
             &padded
         });
         let [low, high] = x.as_chunks::<32>().0 else { unreachable!("64 are twice 32") };
-        let ([d_low, low], [d_high, high]) = (scales(low), scales(high));
+        // The last block may be alone.
+        let ([d_low, low], [d_high, high]) = (scales(2 * pair, low), scales(2 * pair + d.len() - 1, high));
         let [a, b, c, e] = quantize_64(s, x, [low, low, high, high], qs.first_chunk_mut().unwrap_or(&mut spare));
         if let Some(qs) = qs.first_chunk_mut::<32>().filter(|_| d.len() == 1) {
             *qs = *spare.first_chunk().expect("half of 64");
@@ -146,10 +198,17 @@ fn set<T>(to: &mut [T], [low, high]: [T; 2]) {
 }
 
 #[inline(always)]
-fn blocks_of_256<S: Simd>(s: S, x: &[f32], qs: &mut [i8], d: &mut [f32], sums: &mut [[i16; 16]]) {
+fn blocks_of_256<S: Simd>(
+    s: S,
+    x: &[f32],
+    scales: impl Fn(usize, &[f32]) -> [f32; 2],
+    qs: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [[i16; 16]],
+) {
     let (x, qs) = (x.as_chunks::<256>().0, qs.as_chunks_mut::<256>().0);
-    for (((x, qs), d), sums) in x.iter().zip(qs).zip(d).zip(sums) {
-        let [scale, factor] = scales(x);
+    for (b, (((x, qs), d), sums)) in x.iter().zip(qs).zip(d).zip(sums).enumerate() {
+        let [scale, factor] = scales(b, x);
         *d = scale;
         let (x, qs, sums) = (x.as_chunks::<64>().0, qs.as_chunks_mut::<64>().0, sums.as_chunks_mut::<4>().0);
         for ((x, qs), sums) in x.iter().zip(qs).zip(sums) {

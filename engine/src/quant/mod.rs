@@ -25,7 +25,7 @@ mod q8_0;
 #[cfg(test)]
 mod tests;
 
-pub use act::{Activation, ColumnData, Columns, quantize};
+pub use act::{Activation, ColumnData, Columns, quantize, quantize_rest};
 pub(crate) use block::{Block32, Block256, Codes, Float};
 
 use crate::simd::Scalar;

@@ -195,22 +195,34 @@ pub(crate) fn dot(kind: TensorType, row: &[u8], columns: &Columns<'_>, c: usize)
     let mut y = 0.0;
     for (b, bytes) in row.chunks(kind.block_bytes()).enumerate() {
         let block = block(kind, bytes);
-        let x = &qs[c * columns.k + b * len..][..len];
-        y += term(kind, &block, x, d[c * (columns.k / len) + b]);
+        let sums = |c: usize| sums(&block, &qs[c * columns.k + b * len..][..len]);
+        let dx = |c: usize| d[c * (columns.k / len) + b];
+        y += match columns.wide {
+            true => {
+                let ([i, m], [i_low, m_low]) = (sums(c), sums(columns.n + c));
+                term(kind, &block, [128.0 * i + i_low, 128.0 * m + m_low], dx(columns.n + c))
+            }
+            false => term(kind, &block, sums(c), dx(c)),
+        }
     }
     y
 }
 
-fn term(kind: TensorType, block: &Block, x: &[i8], dx: f32) -> f32 {
+/// The sums of products with codes, and with minima.
+fn sums(block: &Block, x: &[i8]) -> [f32; 2] {
     let (mut i, mut m) = (0, 0);
     for (j, x) in x.iter().enumerate() {
         i += block.scales[j / 16] * block.codes[j] * *x as i32;
         m += block.mins[j / 16] * *x as i32;
     }
-    let product = block.d * i as f32;
+    [i as f32, m as f32]
+}
+
+fn term(kind: TensorType, block: &Block, [i, m]: [f32; 2], dx: f32) -> f32 {
+    let product = block.d * i;
     dx * match kind {
-        TensorType::Q4_1 | TensorType::Q5_1 => product + block.m * m as f32,
-        TensorType::Q2_K | TensorType::Q4_K | TensorType::Q5_K => product - block.m * m as f32,
+        TensorType::Q4_1 | TensorType::Q5_1 => product + block.m * m,
+        TensorType::Q2_K | TensorType::Q4_K | TensorType::Q5_K => product - block.m * m,
         _ => product,
     }
 }
@@ -241,6 +253,7 @@ pub(crate) fn float(kind: TensorType, bytes: &[u8]) -> f32 {
 pub(crate) struct Owned {
     pub k: usize,
     pub n: usize,
+    pub wide: bool,
     pub floats: Vec<f32>,
     pub qs: Vec<i8>,
     pub d: Vec<f32>,
@@ -257,7 +270,12 @@ impl Owned {
         let d = (0..n * scales).map(|_| random.float() * 0.1).collect();
         let per_sum = codes.checked_div(sums).unwrap_or(1);
         let sums = qs.chunks(per_sum).map(|qs| qs.iter().map(|&q| q as i16).sum()).collect();
-        Self { k, n, floats, qs, d, sums }
+        Self { k, n, wide: false, floats, qs, d, sums }
+    }
+
+    /// The same with second codes.
+    pub fn random_wide(kind: Activation, k: usize, n: usize, extreme: bool, random: &mut Random) -> Self {
+        Self { n, wide: true, ..Self::random(kind, k, 2 * n, extreme, random) }
     }
 
     pub fn view(&self, kind: Activation) -> Columns<'_> {
@@ -266,6 +284,6 @@ impl Owned {
             Activation::Q8 => ColumnData::Q8 { qs: &self.qs, d: &self.d, sums: &self.sums },
             Activation::Q8K => ColumnData::Q8K { qs: &self.qs, d: &self.d, sums: &self.sums },
         };
-        Columns { k: self.k, n: self.n, data }
+        Columns { k: self.k, n: self.n, wide: self.wide, data }
     }
 }

@@ -79,6 +79,8 @@ fn dequantizes_floats() {
 struct Quantize<'a> {
     kind: Activation,
     x: &'a [f32],
+    /// The scales of the first codes, where these are what they leave.
+    first: Option<&'a [f32]>,
 }
 
 impl Kernel for Quantize<'_> {
@@ -88,16 +90,23 @@ impl Kernel for Quantize<'_> {
     fn run<S: Simd>(self, s: S) -> Self::Out {
         let (codes, scales, sums) = self.kind.lens(self.x.len());
         let (mut qs, mut d, mut sums) = (vec![1; codes], vec![1.0; scales], vec![1; sums]);
-        quantize(s, self.kind, self.x, &mut qs, &mut d, &mut sums);
+        match self.first {
+            None => quantize(s, self.kind, self.x, &mut qs, &mut d, &mut sums),
+            Some(first) => quantize_rest(s, self.kind, self.x, first, &mut qs, &mut d, &mut sums),
+        }
         (qs, d.iter().map(|d| if d.is_nan() { u32::MAX } else { d.to_bits() }).collect(), sums)
     }
 }
 
 /// Codes, scales and sums of `x`, the same at every level.
 fn quantized(kind: Activation, x: &[f32]) -> (Vec<i8>, Vec<f32>, Vec<i16>) {
-    let expected = Level::Scalar.run(Quantize { kind, x });
+    same_at_every_level(|level| level.run(Quantize { kind, x, first: None }))
+}
+
+fn same_at_every_level(run: impl Fn(Level) -> (Vec<i8>, Vec<u32>, Vec<i16>)) -> (Vec<i8>, Vec<f32>, Vec<i16>) {
+    let expected = run(Level::Scalar);
     for level in Level::available() {
-        assert_eq!(level.run(Quantize { kind, x }), expected, "{level}");
+        assert_eq!(run(level), expected, "{level}");
     }
     (expected.0, expected.1.into_iter().map(f32::from_bits).collect(), expected.2)
 }
@@ -120,6 +129,36 @@ fn quantizes_random_activations() {
         let expected: Vec<i16> = qs.chunks(per_sum).map(|qs| qs.iter().map(|&q| q as i16).sum()).collect();
         assert_eq!(sums, expected);
     }
+}
+
+#[test]
+fn quantizes_what_codes_leave() {
+    let mut random = Random(6);
+    for (kind, len) in [(Activation::Q8, 992), (Activation::Q8K, 1024)] {
+        let mut x: Vec<f32> = (0..len).map(|i| random.float() * 10f32.powi(i as i32 / 64 - 8)).collect();
+        x[256..512].fill(0.0);
+        // Their factor is beyond all floats.
+        x[512..768].fill(1e-36);
+        let (qs, d, _) = quantized(kind, &x);
+        let scale = |i: usize| d[i / kind.block_len()];
+        let rest: Vec<f32> = x.iter().zip(&qs).enumerate().map(|(i, (x, q))| x - scale(i) * *q as f32).collect();
+        let (codes, scales, sums) =
+            same_at_every_level(|level| level.run(Quantize { kind, x: &rest, first: Some(&d) }));
+        for (i, (code, rest)) in codes.iter().zip(&rest).enumerate() {
+            let factor = 128.0 / scale(i);
+            let expected = if factor.is_finite() { (rest * factor).round_ties_even() } else { 0.0 };
+            assert_eq!(*code as f32, expected, "{kind:?} {i}");
+            assert!(code.unsigned_abs() <= 64, "{kind:?} {i}: {code}");
+            assert_eq!(scales[i / kind.block_len()], scale(i) / 128.0);
+        }
+        let expected: Vec<i16> =
+            codes.chunks(len / sums.len()).map(|codes| codes.iter().map(|&code| code as i16).sum()).collect();
+        assert_eq!(sums, expected);
+    }
+    let (codes, scales, _) = same_at_every_level(|level| {
+        level.run(Quantize { kind: Activation::Q8, x: &[1.0; 32], first: Some(&[f32::NAN]) })
+    });
+    assert!(codes.iter().all(|&code| code == 0) && scales[0].is_nan());
 }
 
 #[test]

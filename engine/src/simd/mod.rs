@@ -40,6 +40,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+/// Wide activations are of two codes: how many units of the second a unit of the first is.
+pub const UNITS: i32 = 128;
+
 /// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -416,6 +419,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.add_pairs(sum, a, self.splat_pair(&x.as_chunks().0[J]))
     }
 
+    /// The sum of each quarter's products of codes, up to 15, with activations.
+    #[inline(always)]
+    fn store_products(self, [low, high]: [Self::Bytes; 2], [x_low, x_high]: [Self::Bytes; 2], to: &mut [i32; 4]) {
+        let sum = self.dot(self.open(self.splat_int(0)), low, x_low);
+        self.store_sums(self.close(self.dot(sum, high, x_high)), to);
+    }
+
     /// Puts activations into the form that [`Simd::dot_prepared`] takes at this level.
     #[inline(always)]
     fn prepare(self, x: &[i8; 32], to: &mut [i16; 32]) {
@@ -425,7 +435,21 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The products of signed weights with 32 activations for each quarter, the first 16 with `low`: in the four lanes of the
     /// quarter, of which each level may choose any.
     #[inline(always)]
-    fn dot_prepared(self, [low, high]: [Self::Bytes; 2], x: [&[i16; 32]; 4]) -> Self::Ints {
+    fn dot_prepared(self, weights: [Self::Bytes; 2], x: [&[i16; 32]; 4]) -> Self::Ints {
+        self.dot_wide(weights, x)
+    }
+
+    /// Puts wide activations, of first and second codes, into the form that [`Simd::dot_wide`] takes at this level.
+    #[inline(always)]
+    fn prepare_wide(self, [first, second]: [&[i8; 32]; 2], to: &mut [i16; 32]) {
+        for ((to, first), second) in to.iter_mut().zip(first).zip(second) {
+            *to = UNITS as i16 * i16::from(*first) + i16::from(*second);
+        }
+    }
+
+    /// The same as [`Simd::dot_prepared`] with wide activations.
+    #[inline(always)]
+    fn dot_wide(self, [low, high]: [Self::Bytes; 2], x: [&[i16; 32]; 4]) -> Self::Ints {
         let (mut weights, mut sums) = ([[0; 64]; 2], [0; 16]);
         self.store(low, &mut weights[0]);
         self.store(high, &mut weights[1]);
@@ -489,6 +513,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// 16 `f16` from memory, exactly.
     fn halfs(self, from: &[u16; 16]) -> Self::Floats;
+
+    /// Widens 64 `f16`, exactly.
+    #[inline(always)]
+    fn widen_halfs(self, from: &[u16; 64], to: &mut [f32; 64]) {
+        for (from, to) in from.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
+            self.store_floats(self.halfs(from), to);
+        }
+    }
 
     /// 16 little-endian `bf16` from memory, exactly.
     fn bf16s(self, from: &[u8; 32]) -> Self::Floats;

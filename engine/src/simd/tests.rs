@@ -128,10 +128,23 @@ fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         s.prepare(first(&i.x[at..]), prepared);
     }
     let products = s.dot_prepared([a, s.bytes(&i.b)], prepared.each_ref());
-    for ints in [products, s.ints(&i.ints)] {
+    let mut wide = [[0; 32]; 4];
+    for (at, wide) in [0, 32, 16, 7].into_iter().zip(&mut wide) {
+        s.prepare_wide([first(&i.x[at..]), first(&i.x[31 - at % 32..])], wide);
+    }
+    let wide_products = s.dot_wide([a, s.bytes(&i.b)], wide.each_ref());
+    for ints in [products, wide_products, s.ints(&i.ints)] {
         let mut sums = [0; 4];
         s.store_sums(ints, &mut sums);
         results.push(("store_sums", sums.map(|sum| sum as u32).to_vec()));
+    }
+    let four_bits = s.splat(15);
+    for x in [x, s.codes(&[127; 64]), s.codes(&[-127; 64])] {
+        let mut sums = [0; 4];
+        s.store_products([s.and(a, four_bits), four_bits], [x, s.codes(&i.x)], &mut sums);
+        results.push(("store_products", sums.map(|sum| sum as u32).to_vec()));
+        s.store_products([four_bits; 2], [x; 2], &mut sums);
+        results.push(("store_products", sums.map(|sum| sum as u32).to_vec()));
     }
     for x in [[127; 4], [-127; 4], [127, 127, -127, -127], [-127, -127, 127, 127], *first(&i.x)] {
         for (name, weights) in
@@ -240,6 +253,15 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     for len in [0, 1, 4, 7] {
         let sums = s.add_in_order(*first(&i.floats), [0, 2, 5, 9].map(|at| &i.floats[at..at + len]));
         results.push(("add_in_order", of_floats(s, s.floats(&from_fn(|j| sums[j % 4])))));
+    }
+    for mask in [0xFFFF, 0xBFFF] {
+        // The second ones are all finite.
+        let from = from_fn(|j| (i.numbers[j % 16] as u16).rotate_left(j as u32 / 16) & mask);
+        let mut widened = [0.0; 64];
+        s.widen_halfs(&from, &mut widened);
+        for widened in widened.as_chunks().0 {
+            results.push(("widen_halfs", of_floats(s, s.floats(widened))));
+        }
     }
     for (name, value) in [("store_halfs", a), ("store_halfs of small numbers", small)] {
         let mut halfs = [0; 16];

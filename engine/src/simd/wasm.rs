@@ -11,7 +11,7 @@
 //!   `w * x = (w ^ m) * |x| + (m & |x|)`, `m` being all ones where `x` is negative. That pays for fours.
 //! - Without them, the even and the odd bytes of groups are multiplied as `i16`, which adds products in pairs.
 
-use super::{Kernel, Level, Simd};
+use super::{Kernel, Level, Simd, UNITS};
 use core::arch::wasm32::*;
 
 /// Proof that the program is compiled for vectors, and where they are set, for relaxed ones, and runs where the dot product
@@ -438,6 +438,18 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
+    fn store_products(self, [low, high]: [[v128; 4]; 2], [x_low, x_high]: [[v128; 4]; 2], to: &mut [i32; 4]) {
+        if !PAIRS {
+            let sum = self.dot(self.open(self.splat_int(0)), low, x_low);
+            return self.store_sums(self.close(self.dot(sum, high, x_high)), to);
+        }
+        // Each is a sum of 4 products, and they are added up as i16 while they are sums of 16 or less: 16 * 15 * 127 < 2^15.
+        let [a, b, c, d] = each!(I => i16x8_add(relaxed_pairs(x_low[I], low[I]), relaxed_pairs(x_high[I], high[I])));
+        let [ab, cd] = [[a, b], [c, d]].map(|[a, b]| i16x8_add(interleave_low(a, b), interleave_high(a, b)));
+        store([i32x4_extadd_pairwise_i16x8(i16x8_add(join_low(ab, cd), join_high(ab, cd)))], to)
+    }
+
+    #[inline(always)]
     fn prepare(self, x: &[i8; 32], to: &mut [i16; 32]) {
         let [a, b] = load::<_, 32, 2>(x);
         if RELAXED && !PAIRS {
@@ -450,15 +462,33 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn dot_prepared(self, [low, high]: [[v128; 4]; 2], x: [&[i16; 32]; 4]) -> [v128; 4] {
+        if !RELAXED || PAIRS {
+            return self.dot_wide([low, high], x);
+        }
         each!(I => {
             let [a, b, c, d] = load::<_, 32, 4>(x[I]);
-            if RELAXED && !PAIRS {
-                dot_magnitudes(dot_magnitudes(i32x4_splat(0), low[I], [a, c]), high[I], [b, d])
-            } else {
-                let ([e, f], [g, h]) = (halves(low[I]), halves(high[I]));
-                let sum = i32x4_add(i32x4_dot_i16x8(e, a), i32x4_dot_i16x8(f, b));
-                i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(g, c)), i32x4_dot_i16x8(h, d))
-            }
+            dot_magnitudes(dot_magnitudes(i32x4_splat(0), low[I], [a, c]), high[I], [b, d])
+        })
+    }
+
+    #[inline(always)]
+    fn prepare_wide(self, [first, second]: [&[i8; 32]; 2], to: &mut [i16; 32]) {
+        let ([a, b], [c, d]) = (load::<_, 32, 2>(first), load::<_, 32, 2>(second));
+        let wide = |first: v128, second: v128| {
+            let ([a, b], [c, d]) = (halves(first), halves(second));
+            [i16x8_add(i16x8_shl(a, UNITS.ilog2()), c), i16x8_add(i16x8_shl(b, UNITS.ilog2()), d)]
+        };
+        let ([a, b], [c, d]) = (wide(a, c), wide(b, d));
+        store([a, b, c, d], to)
+    }
+
+    #[inline(always)]
+    fn dot_wide(self, [low, high]: [[v128; 4]; 2], x: [&[i16; 32]; 4]) -> [v128; 4] {
+        each!(I => {
+            let [a, b, c, d] = load::<_, 32, 4>(x[I]);
+            let ([e, f], [g, h]) = (halves(low[I]), halves(high[I]));
+            let sum = i32x4_add(i32x4_dot_i16x8(e, a), i32x4_dot_i16x8(f, b));
+            i32x4_add(i32x4_add(sum, i32x4_dot_i16x8(g, c)), i32x4_dot_i16x8(h, d))
         })
     }
 
@@ -549,6 +579,26 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     #[inline(always)]
     fn halfs(self, from: &[u16; 16]) -> [v128; 4] {
         from_packed_halfs(load(from))
+    }
+
+    #[inline(always)]
+    fn widen_halfs(self, from: &[u16; 64], to: &mut [f32; 64]) {
+        let mut max = u16x8_splat(0);
+        for (from, to) in from.as_chunks::<8>().0.iter().zip(to.as_chunks_mut::<8>().0) {
+            let [halfs] = load(from);
+            // Without their signs.
+            max = u16x8_max(max, u16x8_shl(halfs, 1));
+            // Extended with its sign, each moves to its place, with copies of the sign between.
+            let moved = [i32x4_extend_low_i16x8(halfs), i32x4_extend_high_i16x8(halfs)]
+                .map(|halfs| v128_and(i32x4_shl(halfs, 13), u32x4_splat(PLACES)));
+            store(moved.map(|moved| f32x4_mul(moved, f32x4_splat(SCALE))), to);
+        }
+        // Some are infinite or NaN.
+        if v128_any_true(u16x8_ge(max, u16x8_splat(0x7C00 << 1))) {
+            for (from, to) in from.as_chunks().0.iter().zip(to.as_chunks_mut().0) {
+                self.store_floats(self.halfs(from), to);
+            }
+        }
     }
 
     #[inline(always)]

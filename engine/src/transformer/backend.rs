@@ -32,8 +32,8 @@ pub struct Forms {
     pub q8: bool,
     /// In blocks of 256 int8 codes.
     pub q8k: bool,
-    /// Whether what the codes leave over is to follow, as the second half of twice as many rows of them.
-    pub compensated: bool,
+    /// Whether second codes are to follow, of what the first leave: twice as many rows.
+    pub wide: bool,
 }
 
 impl Forms {
@@ -41,7 +41,7 @@ impl Forms {
     pub fn of(linears: &[&Linear]) -> Self {
         let mut forms = Self::default();
         for linear in linears {
-            forms.compensated |= linear.compensated;
+            forms.wide |= linear.takes_wide();
             match linear.activation() {
                 Activation::F32 => forms.f32 = true,
                 Activation::Q8 => forms.q8 = true,

@@ -14,7 +14,7 @@ use crate::kernels::elementwise;
 use crate::kernels::matmul::{Rows, matmul};
 use crate::kernels::{InScratch, Scratch};
 use crate::math;
-use crate::quant::{Activation, ColumnData, Columns, dequantize_row, quantize};
+use crate::quant::{Activation, ColumnData, Columns, dequantize_row, quantize, quantize_rest};
 use crate::simd::{Kernel, Level, Simd};
 use crate::spec::{Attention, Gate, Rope, RopeLayout};
 use crate::weights::{Linear, Matrix};
@@ -226,7 +226,8 @@ impl Cpu<'_> {
         let mut row = operand.f32.write(claim, cut.per(1));
         let row = row.row(0);
         self.level.run(FillRows { fill, rows: &mut *row, width: cut.width });
-        let parts = if forms.compensated { 2 } else { 1 };
+        let wide = forms.wide;
+        let parts = if wide { 2 } else { 1 };
         let forms =
             [(forms.q8, Activation::Q8, &operand.q8, 32, 32), (forms.q8k, Activation::Q8K, &operand.q8k, 256, 16)];
         for (wanted, kind, to, block, sum) in forms {
@@ -236,12 +237,11 @@ impl Cpu<'_> {
             let cut = |per| Cut { rows: parts, block: parts, ..cut.per(per) };
             let (mut codes, mut scales) = (to.codes.write(claim, cut(1)), to.scales.write(claim, cut(block)));
             let mut sums = to.sums.write(claim, cut(sum));
-            for part in 0..parts {
-                let (codes, scales, sums) = (codes.row(part), scales.row(part), sums.row(part));
-                self.level.run(Quantize { kind, row, codes, scales, sums });
-                if part + 1 < parts {
-                    leave_remainder(row, codes, scales);
-                }
+            self.level.run(Quantize { kind, row, codes: codes.row(0), scales: scales.row(0), sums: sums.row(0) });
+            if wide {
+                let [first, scales] = scales.two_rows(0, 1);
+                leave_rest(row, codes.row(0), first);
+                self.level.run(QuantizeRest { kind, row, first, codes: codes.row(1), scales, sums: sums.row(1) });
             }
         }
     }
@@ -278,15 +278,12 @@ impl Cpu<'_> {
         let width = self.rows_per_chunk(&linear.matrix, count);
         let start = (claim.index() - first) * width;
         let part = start..(start + width).min(rows);
-        let n = count * linear.parts();
-        let columns = Columns { k: length, n, data: self.operand_data(claim, linear.activation(), n * length) };
-        let mut out = to.write(claim, Cut::columns(n, rows, width).from_chunk(first));
+        let wide = linear.takes_wide();
+        let len = if wide { 2 * count * length } else { count * length };
+        let columns = Columns { k: length, n: count, wide, data: self.operand_data(claim, linear.activation(), len) };
+        let mut out = to.write(claim, Cut::columns(count, rows, width).from_chunk(first));
         let rows = Rows { bytes: linear.matrix.rows(part.clone()), after };
         self.in_scratch(Product { kind, rows, columns: &columns, out: &mut out });
-        for row in count..n {
-            let [sum, remainder] = out.two_rows(row - count, row);
-            sum.iter_mut().zip(remainder).for_each(|(sum, remainder)| *sum += *remainder);
-        }
         if linear.scale.is_none() && linear.bias.is_none() {
             return;
         }
@@ -637,8 +634,27 @@ impl Kernel for Quantize<'_> {
     }
 }
 
+struct QuantizeRest<'a> {
+    kind: Activation,
+    row: &'a [f32],
+    /// Scales of the first codes.
+    first: &'a [f32],
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [i16],
+}
+
+impl Kernel for QuantizeRest<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        quantize_rest(simd, self.kind, self.row, self.first, self.codes, self.scales, self.sums);
+    }
+}
+
 /// Takes from `row` what its codes stand for.
-fn leave_remainder(row: &mut [f32], codes: &[i8], scales: &[f32]) {
+fn leave_rest(row: &mut [f32], codes: &[i8], scales: &[f32]) {
     let block = row.len() / scales.len();
     for ((row, codes), scale) in row.chunks_mut(block).zip(codes.chunks(block)).zip(scales) {
         row.iter_mut().zip(codes).for_each(|(x, code)| *x -= scale * f32::from(*code));

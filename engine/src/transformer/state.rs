@@ -37,7 +37,6 @@ pub struct State {
     output: Shared<f32>,
     gate: Shared<f32>,
     up: Shared<f32>,
-    /// Twice as many rows as are asked for: the others are for [`crate::weights::Linear::compensated`].
     logits: Shared<f32>,
 }
 
@@ -74,7 +73,7 @@ impl State {
             output: rows(spec.embedding)?,
             gate: rows(widths.hidden)?,
             up: rows(widths.hidden)?,
-            logits: crew.buffer(2 * limits.logit_rows * limits.vocabulary)?,
+            logits: crew.buffer(limits.logit_rows * limits.vocabulary)?,
         })
     }
 
@@ -85,7 +84,7 @@ impl State {
         let floats = 2 * spec.embedding + widths.angles + widths.query + widths.key + widths.value + widths.heads;
         let row = 4 * (floats + 2 * widths.hidden);
         let operand = (4 * longest + 5 * longest / 2) * operand_rows(limits);
-        let once = 2 * limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
+        let once = limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
         let queries = QuantizedBatch::bytes(spec, limits, kv);
         row as u64 * limits.batch as u64 + operand as u64 + 4 * once as u64 + queries
     }

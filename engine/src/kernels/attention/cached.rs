@@ -15,6 +15,9 @@ pub trait KvElement: Element + IntoBytes + Immutable {
     /// The values of 16 stored numbers.
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats;
 
+    /// Widens 64 stored numbers.
+    fn widen<S: Simd>(s: S, stored: &[Self; BLOCK], to: &mut [f32; BLOCK]);
+
     /// Stores 16 numbers, rounded to nearest, half to even.
     fn store<S: Simd>(s: S, floats: S::Floats, to: &mut [Self; LANES]);
 
@@ -28,6 +31,11 @@ impl KvElement for f32 {
     #[inline(always)]
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
         s.floats(stored)
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd>(_: S, stored: &[Self; BLOCK], to: &mut [f32; BLOCK]) {
+        *to = *stored;
     }
 
     #[inline(always)]
@@ -48,6 +56,11 @@ impl KvElement for u16 {
     #[inline(always)]
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
         s.halfs(stored)
+    }
+
+    #[inline(always)]
+    fn widen<S: Simd>(s: S, stored: &[Self; BLOCK], to: &mut [f32; BLOCK]) {
+        s.widen_halfs(stored, to);
     }
 
     #[inline(always)]
@@ -151,6 +164,13 @@ pub fn whole_groups(slots: usize) -> usize {
     slots.next_multiple_of(group_of(slots))
 }
 
+/// Whether the numbers of a chunk are widened to a panel for so many rows: where several times as many use them as read them,
+/// and where there is no prefetch, since memory then sees one stream.
+#[inline(always)]
+fn widens<S: Simd>(rows: usize) -> bool {
+    rows > FEW_ROWS || !S::PREFETCHES
+}
+
 /// Where the numbers of a chunk are to be had.
 pub enum Source<'a, V> {
     /// In the cache.
@@ -210,7 +230,7 @@ impl<E: KvElement> Head for Cached<'_, E> {
         let chunk = positions.start / CHUNK;
         let keys = self.slots.chunk(self.keys, self.key_length * CHUNK, chunk).as_chunks::<CHUNK>().0;
         let (rows, ahead) = (0..queries.len(), &[][..]);
-        if queries.len() <= FEW_ROWS {
+        if !widens::<S>(queries.len()) {
             let (block, width) = self.block(chunk, 0);
             let ahead = block[positions.start % CHUNK * width..][..positions.len() * width].as_bytes();
             return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, first: 0, ahead });
@@ -252,7 +272,7 @@ impl<E: KvElement> Head for Cached<'_, E> {
             return Source::Widened(&panel.numbers);
         }
         let values = values.as_chunks::<BLOCK>().0;
-        if rows <= FEW_ROWS || E::as_floats(values).is_some() {
+        if !widens::<S>(rows) || E::as_floats(values).is_some() {
             return Source::Stored(values);
         }
         widen(s, values, &mut panel.numbers);
@@ -279,8 +299,8 @@ impl<'a, E: KvElement> Cached<'a, E> {
 
 #[inline(always)]
 fn widen<S: Simd, E: KvElement>(s: S, from: &[[E; BLOCK]], to: &mut [[f32; BLOCK]]) {
-    for (from, to) in from.as_flattened().as_chunks().0.iter().zip(to.as_flattened_mut().as_chunks_mut().0) {
-        s.store_floats(E::lanes(s, from), to);
+    for (from, to) in from.iter().zip(to) {
+        E::widen(s, from, to);
     }
 }
 
@@ -393,7 +413,7 @@ impl Head for CachedQ8<'_> {
         let halfs = self.slots.chunk(self.value_scales, length / QUANT * CHUNK, chunk).as_chunks().0;
         widen(s, &halfs[block * BLOCK / QUANT..][..width / QUANT], &mut panel.scales);
         let coded = Coded { codes, width, scales: &panel.scales, first: 0 };
-        if rows <= FEW_ROWS {
+        if !widens::<S>(rows) {
             return Source::Stored(coded);
         }
         for (t, to) in panel.numbers.iter_mut().enumerate() {

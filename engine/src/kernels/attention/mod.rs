@@ -343,7 +343,7 @@ fn weigh<S: Simd>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>, scale: f
     let mut sums = [0.0f32; LANES];
     for scores in scores {
         for l in 0..LANES {
-            scores[l] = math::exp(scores[l] - max);
+            scores[l] = math::exp_to_one(scores[l] - max);
             sums[l] += scores[l];
         }
     }

@@ -141,11 +141,11 @@ pub(super) fn tiles<S: Simd>(s: S, rows: Range<usize>, work: &mut impl Tiles) {
     let mut row = rows.start;
     while row < rows.end {
         let count = match rows.end - row {
-            left @ 1..=3 => left,
-            // Three leave no room for what feeds their sums, which then wait in memory: that pays only for the last ones,
-            // which else would be read twice.
+            left @ 1..=2 => left,
+            // Three leave no room for what feeds their sums: these would wait in memory, for as long as a store takes to be
+            // read back, which is three times as long where it happens to cross the border of a cache line.
             _ if S::ACCUMULATORS < 6 => 2,
-            4 => 4,
+            left @ 3..=4 => left,
             5 => 3,
             _ => 6,
         };

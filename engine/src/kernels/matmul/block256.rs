@@ -2,7 +2,7 @@
 
 use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours};
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
@@ -32,6 +32,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         s: S,
         rows: &[&[u8; N]; 16],
         x: &[Block<'_, 256, 16>; C],
+        wide: bool,
         ahead: Ahead<'_>,
     ) -> [S::Floats; C] {
         let offset = F::CODES.adapted::<S>().offset();
@@ -42,6 +43,18 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         };
         let [scale, min] = F::scale_min_each(s, rows);
         let mut terms = [scale; C];
+        if wide {
+            for second in (1..C).step_by(2) {
+                let [sums, minima] = [sums, minima].map(|sums| [[sums[second - 1]], [sums[second]]]);
+                let [[sums], [minima]] = wide_sums::<S, F, N, 1>(s, sums, minima);
+                let mut inner = s.mul(scale, sums);
+                if F::MIN {
+                    inner = s.sub(inner, s.mul(min, minima));
+                }
+                terms[second] = s.mul(s.splat_float(x[second].d), inner);
+            }
+            return terms;
+        }
         for (((terms, x), sums), minima) in terms.iter_mut().zip(x).zip(sums).zip(minima) {
             let inner = match F::MIN {
                 true => s.sub(s.mul(scale, s.to_floats(sums)), s.mul(min, s.to_floats(minima))),
@@ -72,6 +85,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         s: S,
         block: &[Unpacked; R],
         x: &[Column<'_, 256, 16>; C],
+        wide: bool,
         b: usize,
         y: &mut [[S::Floats; R]; C],
     ) {
@@ -84,6 +98,21 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             true => minima::<S, R, C>(s, block, x, b, F::RUN),
             false => [[s.splat_int(0); R]; C],
         };
+        if wide {
+            for second in (1..C).step_by(2) {
+                let [sums, minima] = [sums, minima].map(|sums| [sums[second - 1], sums[second]]);
+                let [sums, minima] = wide_sums::<S, F, N, R>(s, sums, minima);
+                let dx = s.splat_float(x[second].d[b]);
+                for (((y, i), m), block) in y[second].iter_mut().zip(sums).zip(minima).zip(block) {
+                    let mut inner = s.mul(s.floats(&block.scale), i);
+                    if F::MIN {
+                        inner = s.sub(inner, s.mul(s.floats(&block.min), m));
+                    }
+                    *y = s.add(*y, s.mul(dx, inner));
+                }
+            }
+            return;
+        }
         for (((y, sums), minima), x) in y.iter_mut().zip(sums).zip(minima).zip(x) {
             let dx = s.splat_float(x.d[b]);
             for (((y, i), m), block) in y.iter_mut().zip(sums).zip(minima).zip(block) {
@@ -96,6 +125,24 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             }
         }
     }
+}
+
+/// The sums of first and second codes of a block together, and of minima. Where there are none, they fold an offset of the
+/// codes, which is taken from the sums.
+#[inline(always)]
+fn wide_sums<S: Simd, F: Block256<N>, const N: usize, const R: usize>(
+    s: S,
+    mut sums: [[S::Ints; R]; 2],
+    minima: [[S::Ints; R]; 2],
+) -> [[S::Floats; R]; 2] {
+    if F::MIN {
+        return [wide_floats(s, sums), wide_floats(s, minima)];
+    }
+    let offset = F::CODES.adapted::<S>().offset();
+    for (sum, m) in sums.as_flattened_mut().iter_mut().zip(minima.as_flattened()) {
+        *sum = s.sub_ints(*sum, s.mul_int(*m, offset));
+    }
+    [wide_floats(s, sums), [s.splat_float(0.0); R]]
 }
 
 /// A part of a block of a column, in the order of the weights' codes.

@@ -2,9 +2,9 @@
 
 use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours};
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block32, Codes};
-use crate::simd::Simd;
+use crate::simd::{Simd, UNITS};
 use core::hint::black_box;
 use core::marker::PhantomData;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
@@ -29,17 +29,29 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         s: S,
         rows: &[&[u8; N]; 16],
         x: &[Block<'_, 32, 1>; C],
+        wide: bool,
         ahead: Ahead<'_>,
     ) -> [S::Floats; C] {
         let sums = code_sums::<S, F, N, C>(s, rows, x, ahead);
         let [scale, min] = F::scale_min_each(s, rows);
-        let mut terms = [scale; C];
-        for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
-            let mut inner = s.mul(scale, s.to_floats(sums));
+        let term = |sums: S::Floats, of_x: f32, d: f32| {
+            let mut inner = s.mul(scale, sums);
             if F::MIN {
-                inner = s.add(inner, s.mul(min, s.splat_float(x.sums[0] as f32)));
+                inner = s.add(inner, s.mul(min, s.splat_float(of_x)));
             }
-            *terms = s.mul(s.splat_float(x.d), inner);
+            s.mul(s.splat_float(d), inner)
+        };
+        let mut terms = [scale; C];
+        if wide {
+            for second in (1..C).step_by(2) {
+                let [of_first, of_x] = [second - 1, second].map(|c| x[c].sums[0] as f32);
+                let sums = wide_floats(s, [[sums[second - 1]], [sums[second]]])[0];
+                terms[second] = term(sums, UNITS as f32 * of_first + of_x, x[second].d);
+            }
+            return terms;
+        }
+        for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
+            *terms = term(s.to_floats(sums), x.sums[0] as f32, x.d);
         }
         terms
     }
@@ -75,6 +87,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         s: S,
         block: &[Unpacked; R],
         x: &[Column<'_, 32, 1>; C],
+        wide: bool,
         b: usize,
         y: &mut [[S::Floats; R]; C],
     ) {
@@ -87,16 +100,39 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
             true => sums::<S, F, N, R, C>(s, block, x, b, open),
             false => sums_of_runs::<S, F, N, R, C>(s, block, x, b, open),
         };
-        for ((y, sums), x) in y.iter_mut().zip(sums).zip(x) {
-            let (dx, xs) = (s.splat_float(x.d[b]), s.splat_float(x.sums[b][0] as f32));
-            for ((y, i), block) in y.iter_mut().zip(sums).zip(block) {
-                let mut inner = s.mul(s.floats(&block.scale), s.to_floats(i));
-                if F::MIN {
-                    inner = s.add(inner, s.mul(s.floats(&block.min), xs));
-                }
-                *y = s.add(*y, s.mul(dx, inner));
+        if wide {
+            for second in (1..C).step_by(2) {
+                let [of_first, of_x] = [second - 1, second].map(|c| x[c].sums[b][0] as f32);
+                let sums = wide_floats(s, [sums[second - 1], sums[second]]);
+                let of_x = UNITS as f32 * of_first + of_x;
+                add_terms::<S, F, N, R>(s, block, sums, of_x, x[second].d[b], &mut y[second]);
             }
+            return;
         }
+        for ((y, sums), x) in y.iter_mut().zip(sums).zip(x) {
+            let sums = sums.map(|sums| s.to_floats(sums));
+            add_terms::<S, F, N, R>(s, block, sums, x.sums[b][0] as f32, x.d[b], y);
+        }
+    }
+}
+
+/// Adds the terms of a block with one of a column.
+#[inline(always)]
+fn add_terms<S: Simd, F: Block32<N>, const N: usize, const R: usize>(
+    s: S,
+    block: &[Unpacked; R],
+    sums: [S::Floats; R],
+    of_x: f32,
+    d: f32,
+    y: &mut [S::Floats; R],
+) {
+    let (d, of_x) = (s.splat_float(d), s.splat_float(of_x));
+    for ((y, i), block) in y.iter_mut().zip(sums).zip(block) {
+        let mut inner = s.mul(s.floats(&block.scale), i);
+        if F::MIN {
+            inner = s.add(inner, s.mul(s.floats(&block.min), of_x));
+        }
+        *y = s.add(*y, s.mul(d, inner));
     }
 }
 

@@ -7,6 +7,8 @@
 //! - blocks of 32: `i = Σ code·x`, `s = Σ x`; the term is `dx·(dw·i)`, or `dx·(dw·i + mw·s)`;
 //! - blocks of 256, with integer scales `c` and minima `m` of parts `j`: with `i = Σ c(j)·i(j)` and `s = Σ m(j)·s(j)` the term
 //!   is `dx·(dw·i)`, or `dx·(dw·i - mw·s)`;
+//! - where activations are wide, that is with sums of the second codes and their scale; to these, in `f32`, are added 128 times
+//!   the sums of the first: `128·i₁ + i₂` and `128·s₁ + s₂`;
 //! - floats: 16 lanes, lane `l` adding the products of elements `l`, `l + 16`, …, and then lanes `l` and `l + 8` are
 //!   added, `l` and `l + 4`, `l` and `l + 2`, `l` and `l + 1`.
 //!
@@ -53,7 +55,7 @@ mod tests;
 use super::{InScratch, Scratch};
 use crate::bytes::Tile;
 use crate::quant::{Block32, Block256, ColumnData, Columns, Float, TensorType, Visitor};
-use crate::simd::Simd;
+use crate::simd::{Simd, UNITS};
 use core::marker::PhantomData;
 use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
@@ -165,11 +167,13 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// A block of 16 rows, unpacked.
     type Block: FromBytes + IntoBytes + KnownLayout;
 
-    /// The terms of a block of 16 rows with one of each column, a lane for each row.
+    /// The terms of a block of 16 rows with one of each column, a lane for each row. Where columns are wide, every other one has
+    /// none.
     fn terms<S: Simd, const C: usize>(
         s: S,
         rows: &[&[u8; N]; 16],
         x: &[rows::Block<'_, LEN, SUMS>; C],
+        wide: bool,
         ahead: rows::Ahead<'_>,
     ) -> [S::Floats; C];
 
@@ -182,20 +186,24 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
         false
     }
 
-    /// Adds the terms of a block of `R` times 16 rows, block `b` of each column's part.
+    /// Adds the terms of a block of `R` times 16 rows, block `b` of each column's part. Where columns are wide, every other one
+    /// has none.
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
         block: &[Self::Block; R],
         x: &[Column<'_, LEN, SUMS>; C],
+        wide: bool,
         b: usize,
         y: &mut [[S::Floats; R]; C],
     );
 }
 
-/// Quantized columns in blocks of `LEN` with `SUMS` sums each.
+/// Quantized columns in blocks of `LEN` with `SUMS` sums each. Where they are wide, those of second codes count, too: each
+/// follows that of the first, and has the product.
 #[derive(Clone, Copy)]
 struct Quantized<'a, const LEN: usize, const SUMS: usize> {
     n: usize,
+    wide: bool,
     /// Blocks per column.
     blocks: usize,
     qs: &'a [[i8; LEN]],
@@ -218,12 +226,24 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
             ColumnData::Q8 { qs, d, sums } | ColumnData::Q8K { qs, d, sums } => (qs, d, sums),
         };
         let (qs, sums) = (qs.as_chunks().0, sums.as_chunks().0);
-        Self { n: columns.n, blocks: columns.k / LEN, qs, d, sums }
+        let n = if columns.wide { 2 * columns.n } else { columns.n };
+        Self { n, wide: columns.wide, blocks: columns.k / LEN, qs, d, sums }
+    }
+
+    /// Where the product with column `c` goes; nowhere, if it has none of its own.
+    #[inline(always)]
+    fn product(&self, c: usize) -> Option<usize> {
+        match self.wide {
+            true => (c % 2 == 1).then_some(c / 2),
+            false => Some(c),
+        }
     }
 
     /// Blocks `first..first + count` of column `c`.
     #[inline(always)]
     fn part(&self, c: usize, first: usize, count: usize) -> Column<'a, LEN, SUMS> {
+        // Second codes lie behind all of the first.
+        let c = if self.wide { c / 2 + c % 2 * (self.n / 2) } else { c };
         let start = c * self.blocks + first;
         let range = start..start + count;
         Column { qs: &self.qs[range.clone()], d: &self.d[range.clone()], sums: &self.sums[range] }
@@ -238,6 +258,17 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
         }
         columns
     }
+}
+
+/// The sums of first and second codes, together.
+#[inline(always)]
+fn wide_floats<S: Simd, const R: usize>(s: S, [first, second]: [[S::Ints; R]; 2]) -> [S::Floats; R] {
+    let units = s.splat_float(UNITS as f32);
+    let mut floats = second.map(|second| s.to_floats(second));
+    for (float, first) in floats.iter_mut().zip(first) {
+        *float = s.add(s.mul(units, s.to_floats(first)), *float);
+    }
+    floats
 }
 
 /// Blocks `blocks` of rows `first..first + 16` of a matrix whose rows are `width` blocks; beyond the last row it is repeated.

@@ -9,7 +9,7 @@ use super::Quantized;
 use crate::bytes::Tile;
 use crate::kernels::{InScratch, Scratch};
 use crate::quant::{Block32, Codes};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, UNITS};
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -31,20 +31,22 @@ pub(super) struct InOrder<'a, 'o, F, const N: usize> {
 /// A segment of a column, over and over again, so that blocks from any of it on follow each other.
 #[derive(Clone, Copy)]
 struct Repeated<'a> {
+    /// Codes, where they need not be prepared.
     qs: &'a [[i8; 32]],
-    /// The same, prepared, where weights are signed.
+    /// Where weights are signed or activations wide: codes that are prepared.
     prepared: &'a [[i16; 32]],
     d: &'a [f32],
-    sums: &'a [i16],
+    /// Sums of the activations, times the offset of the weights' codes where there is one.
+    sums: &'a [i32],
 }
 
 /// 16 blocks of a column.
 #[derive(Clone, Copy)]
 struct Window<'a> {
-    qs: &'a [[i8; 32]; BLOCKS],
+    qs: &'a [[i8; 32]],
     prepared: &'a [[i16; 32]],
     d: &'a [f32; BLOCKS],
-    sums: &'a [i16; BLOCKS],
+    sums: &'a [i32; BLOCKS],
 }
 
 /// What lies in memory between the steps, for each of `C` columns.
@@ -62,32 +64,35 @@ impl<F: Block32<N>, const N: usize> Kernel for InScratch<'_, InOrder<'_, '_, F, 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { mut work, scratch } = self;
+        if work.x.wide {
+            return (0..work.x.n / 2).for_each(|product| work.columns::<S, 1, true>(s, scratch, product));
+        }
         let mut c = 0;
         while work.x.n - c >= 3 {
-            work.columns::<S, 3>(s, scratch, c);
+            work.columns::<S, 3, false>(s, scratch, c);
             c += 3;
         }
         match work.x.n - c {
             0 => {}
-            1 => work.columns::<S, 1>(s, scratch, c),
-            _ => work.columns::<S, 2>(s, scratch, c),
+            1 => work.columns::<S, 1, false>(s, scratch, c),
+            _ => work.columns::<S, 2, false>(s, scratch, c),
         }
     }
 }
 
 impl<F: Block32<N>, const N: usize> InOrder<'_, '_, F, N> {
-    /// All rows times columns `c..c + C`.
+    /// Products `c..c + C` of all rows.
     #[inline(always)]
-    fn columns<S: Simd, const C: usize>(&mut self, s: S, scratch: &mut Scratch, c: usize) {
+    fn columns<S: Simd, const C: usize, const WIDE: bool>(&mut self, s: S, scratch: &mut Scratch, c: usize) {
         let (all, width) = (self.rows.as_chunks::<N>().0, self.x.blocks);
         let each = if width <= SEGMENT { ROWS } else { 1 };
         for from in (0..width).step_by(SEGMENT) {
             let len = SEGMENT.min(width - from);
-            let (mut kept, x) = self.lay_out::<S, C>(s, scratch, c, from..from + len);
+            let (mut kept, x) = self.lay_out::<S, C, WIDE>(s, scratch, c, from..from + len);
             for first in (0..self.out.width()).step_by(each) {
                 let rows = each.min(self.out.width() - first);
                 let start = first * width + from;
-                set_terms::<S, F, N, C>(s, &all[start..start + rows * len], len, &x, &mut kept);
+                set_terms::<S, F, N, C, WIDE>(s, &all[start..start + rows * len], len, &x, &mut kept);
                 for (i, terms) in kept.terms.iter().enumerate() {
                     let y = &mut self.out.row(c + i)[first..first + rows];
                     add_up(s, &terms.as_flattened()[..rows * len], from == 0, y);
@@ -96,9 +101,9 @@ impl<F: Block32<N>, const N: usize> InOrder<'_, '_, F, N> {
         }
     }
 
-    /// Blocks `segment` of columns `c..c + C`, and room for what is made of them.
+    /// Blocks `segment` of the columns of products `c..c + C`, and room for what is made of them.
     #[inline(always)]
-    fn lay_out<'s, S: Simd, const C: usize>(
+    fn lay_out<'s, S: Simd, const C: usize, const WIDE: bool>(
         &self,
         s: S,
         scratch: &'s mut Scratch,
@@ -106,25 +111,35 @@ impl<F: Block32<N>, const N: usize> InOrder<'_, '_, F, N> {
         segment: Range<usize>,
     ) -> (Kept<'s, C>, [Repeated<'s>; C]) {
         let (mut room, count) = (scratch.room(), segment.len() + BLOCKS - 1);
-        let part = |i: usize| self.x.part(c + i, segment.start, segment.len());
+        let column = |c: usize| self.x.part(c, segment.start, segment.len());
+        // First and second codes; the same twice where there is but one.
+        let parts = |i: usize| match WIDE {
+            true => [column(2 * (c + i)), column(2 * (c + i) + 1)],
+            false => [column(c + i); 2],
+        };
         let kept = Kept { terms: room.one(), sums: room.one() };
         let mut x = [Repeated { qs: &[], prepared: &[], d: &[], sums: &[] }; C];
         // What is aligned most comes first.
         for (i, x) in x.iter_mut().enumerate() {
-            x.d = repeated(part(i).d, room.take(count));
+            x.d = repeated(parts(i)[1].d, room.take(count));
         }
         for (i, x) in x.iter_mut().enumerate() {
-            x.sums = repeated(part(i).sums.as_flattened(), room.take(count));
+            let (sums, [first, second]) = (room.take(count), parts(i).map(|part| part.sums.iter().cycle()));
+            for ((to, [first]), [second]) in sums.iter_mut().zip(first).zip(second) {
+                let sum = if WIDE { UNITS * i32::from(*first) + i32::from(*second) } else { i32::from(*second) };
+                *to = if F::CODES.offset() == 0 { sum } else { F::CODES.offset() * sum };
+            }
+            x.sums = sums;
         }
-        for (i, x) in x.iter_mut().enumerate().filter(|_| is_signed::<F, N>()) {
-            let prepared = room.take::<[i16; 32]>(count);
-            for (to, qs) in prepared.iter_mut().zip(part(i).qs.iter().cycle()) {
-                s.prepare(qs, to);
+        for (i, x) in x.iter_mut().enumerate().filter(|_| is_prepared::<F, N>(WIDE)) {
+            let (prepared, [first, second]) = (room.take(count), parts(i).map(|part| part.qs.iter().cycle()));
+            for ((to, first), second) in prepared.iter_mut().zip(first).zip(second) {
+                if WIDE { s.prepare_wide([first, second], to) } else { s.prepare(second, to) }
             }
             x.prepared = prepared;
         }
-        for (i, x) in x.iter_mut().enumerate() {
-            x.qs = repeated(part(i).qs, room.take(count));
+        for (i, x) in x.iter_mut().enumerate().filter(|_| !is_prepared::<F, N>(WIDE)) {
+            x.qs = repeated(parts(i)[1].qs, room.take(count));
         }
         (kept, x)
     }
@@ -139,14 +154,14 @@ fn repeated<'a, T: Copy>(part: &[T], to: &'a mut [T]) -> &'a [T] {
     to
 }
 
-/// Whether the codes of the weights are signed.
-const fn is_signed<F: Block32<N>, const N: usize>() -> bool {
-    matches!(F::CODES, Codes::Signed)
+/// Whether activations are prepared: where the codes of the weights are signed, and where they are wide.
+const fn is_prepared<F: Block32<N>, const N: usize>(wide: bool) -> bool {
+    wide || matches!(F::CODES, Codes::Signed)
 }
 
 /// The terms of blocks of rows that have `len` of them each.
 #[inline(always)]
-fn set_terms<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
+fn set_terms<S: Simd, F: Block32<N>, const N: usize, const C: usize, const WIDE: bool>(
     s: S,
     blocks: &[[u8; N]],
     len: usize,
@@ -166,7 +181,7 @@ fn set_terms<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
         for (window, x) in windows.iter_mut().zip(x) {
             *window = x.window(at);
         }
-        for (kept, terms) in kept.terms.iter_mut().zip(terms::<S, F, N, C>(s, blocks, &windows, kept.sums)) {
+        for (kept, terms) in kept.terms.iter_mut().zip(terms::<S, F, N, C, WIDE>(s, blocks, &windows, kept.sums)) {
             s.store_floats(terms, &mut kept[i]);
         }
         at += BLOCKS;
@@ -182,7 +197,7 @@ impl<'a> Repeated<'a> {
     fn window(&self, at: usize) -> Window<'a> {
         let of_window = "a window from each block on";
         Window {
-            qs: self.qs[at..].first_chunk().expect(of_window),
+            qs: self.qs.get(at..at + BLOCKS).unwrap_or_default(),
             prepared: self.prepared.get(at..at + BLOCKS).unwrap_or_default(),
             d: self.d[at..].first_chunk().expect(of_window),
             sums: self.sums[at..].first_chunk().expect(of_window),
@@ -192,28 +207,26 @@ impl<'a> Repeated<'a> {
 
 /// The terms of 16 blocks with those of each column.
 #[inline(always)]
-fn terms<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
+fn terms<S: Simd, F: Block32<N>, const N: usize, const C: usize, const WIDE: bool>(
     s: S,
     blocks: &[[u8; N]; BLOCKS],
     x: &[Window<'_>; C],
     sums: &mut [[[i32; 4]; BLOCKS / 4]; C],
 ) -> [S::Floats; C] {
-    four_sums::<S, F, N, C, 0>(s, blocks, x, sums);
-    four_sums::<S, F, N, C, 1>(s, blocks, x, sums);
-    four_sums::<S, F, N, C, 2>(s, blocks, x, sums);
-    four_sums::<S, F, N, C, 3>(s, blocks, x, sums);
-    let offset = F::CODES.offset();
+    four_sums::<S, F, N, C, WIDE, 0>(s, blocks, x, sums);
+    four_sums::<S, F, N, C, WIDE, 1>(s, blocks, x, sums);
+    four_sums::<S, F, N, C, WIDE, 2>(s, blocks, x, sums);
+    four_sums::<S, F, N, C, WIDE, 3>(s, blocks, x, sums);
     let [scale, min] = F::scale_min_each(s, &sixteen!(I => &blocks[I]));
     let mut terms = [scale; C];
     for ((terms, x), sums) in terms.iter_mut().zip(x).zip(sums) {
         let mut sums = s.ints(sums.as_flattened().first_chunk().expect("16 sums"));
-        let of_x = s.short_ints(x.sums);
-        if offset != 0 {
-            sums = s.sub_ints(sums, s.mul_int(of_x, offset));
+        if F::CODES.offset() != 0 {
+            sums = s.sub_ints(sums, s.ints(x.sums));
         }
         let mut inner = s.mul(scale, s.to_floats(sums));
         if F::MIN {
-            inner = s.add(inner, s.mul(min, s.to_floats(of_x)));
+            inner = s.add(inner, s.mul(min, s.to_floats(s.ints(x.sums))));
         }
         *terms = s.mul(s.floats(x.d), inner);
     }
@@ -222,7 +235,7 @@ fn terms<S: Simd, F: Block32<N>, const N: usize, const C: usize>(
 
 /// The integer sums of blocks `4 * Q` to `4 * Q + 3`, without the offset of the codes.
 #[inline(always)]
-fn four_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize, const Q: usize>(
+fn four_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize, const WIDE: bool, const Q: usize>(
     s: S,
     blocks: &[[u8; N]; BLOCKS],
     x: &[Window<'_>; C],
@@ -231,24 +244,29 @@ fn four_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize, const Q: us
     let [a, b, c, d] = [4 * Q, 4 * Q + 1, 4 * Q + 2, 4 * Q + 3];
     let [low, high] = F::codes(s, [&blocks[a], &blocks[b], &blocks[c], &blocks[d]]);
     for (sums, x) in sums.iter_mut().zip(x) {
-        let products = match is_signed::<F, N>() {
-            true => s.dot_prepared([low, high], [&x.prepared[a], &x.prepared[b], &x.prepared[c], &x.prepared[d]]),
-            false => unsigned_products::<S>(s, F::CODES, [low, high], [&x.qs[a], &x.qs[b], &x.qs[c], &x.qs[d]]),
-        };
+        if !is_prepared::<F, N>(WIDE) {
+            set_sums(s, F::CODES, [low, high], [&x.qs[a], &x.qs[b], &x.qs[c], &x.qs[d]], &mut sums[Q]);
+            continue;
+        }
+        let x = [&x.prepared[a], &x.prepared[b], &x.prepared[c], &x.prepared[d]];
+        let products = if WIDE { s.dot_wide([low, high], x) } else { s.dot_prepared([low, high], x) };
         s.store_sums(products, &mut sums[Q]);
     }
 }
 
-/// The products of codes of four blocks, in four lanes each.
+/// Sets the sums of the products of four blocks, whose codes are of `kind`.
 #[inline(always)]
-fn unsigned_products<S: Simd>(s: S, kind: Codes, [low, high]: [S::Bytes; 2], x: [&[i8; 32]; 4]) -> S::Ints {
+fn set_sums<S: Simd>(s: S, kind: Codes, [low, high]: [S::Bytes; 2], x: [&[i8; 32]; 4], to: &mut [i32; 4]) {
     let x_low = s.code_quarters(x.map(|x| x.first_chunk().expect("a half")));
     let x_high = s.code_quarters(x.map(|x| x.last_chunk().expect("a half")));
+    if let Codes::Unsigned { max: 0..=15, .. } = kind {
+        return s.store_products([low, high], [x_low, x_high], to);
+    }
     let mut sum = s.dot(s.open(s.splat_int(0)), low, x_low);
     if !S::SUMS_32 && kind.run() < 2 {
         sum = s.open(s.close(sum));
     }
-    s.close(s.dot(sum, high, x_high))
+    s.store_sums(s.close(s.dot(sum, high, x_high)), to);
 }
 
 /// Adds the terms of each row to its sum, one after the other; to zero, if they are the first.

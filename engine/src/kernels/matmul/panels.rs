@@ -134,6 +134,8 @@ where
                     let step = match self.x.n - c {
                         ..=2 => 2,
                         3..=4 if C > 4 => 4,
+                        // Wide ones come in pairs.
+                        _ if self.x.wide => C / 2 * 2,
                         _ => C,
                     };
                     match step {
@@ -183,7 +185,7 @@ where
             if S::PREFETCHES {
                 next.prefetch(s);
             }
-            F::add_block(s, block, &columns, b, &mut y);
+            F::add_block(s, block, &columns, self.x.wide, b, &mut y);
         }
         self.store(s, first, c, &y);
     }
@@ -197,9 +199,9 @@ where
         c: usize,
         y: &mut [[S::Floats; R]; C],
     ) {
-        let last = self.out.rows() - 1;
-        for (i, y) in y.iter_mut().enumerate() {
-            let row = &self.out.row((c + i).min(last))[first..];
+        for (y, c) in y.iter_mut().zip(c..self.x.n) {
+            let Some(product) = self.x.product(c) else { continue };
+            let row = &self.out.row(product)[first..];
             for (r, y) in y.iter_mut().enumerate() {
                 let row = &row[(r * ROWS).min(row.len())..];
                 *y = match row.first_chunk() {
@@ -219,8 +221,9 @@ where
         c: usize,
         y: &[[S::Floats; R]; C],
     ) {
-        for (y, c) in y.iter().zip(c..self.out.rows()) {
-            let row = &mut self.out.row(c)[first..];
+        for (y, c) in y.iter().zip(c..self.x.n) {
+            let Some(product) = self.x.product(c) else { continue };
+            let row = &mut self.out.row(product)[first..];
             for (r, y) in y.iter().enumerate() {
                 let start = (r * ROWS).min(row.len());
                 let row = &mut row[start..];

@@ -111,12 +111,13 @@ where
             for (block, x) in block.iter_mut().zip(x) {
                 *block = Block { qs: &x.qs[b], d: x.d[b], sums: &x.sums[b] };
             }
-            for (y, term) in y.iter_mut().zip(F::terms::<S, C>(s, &sixteen, &block, ahead)) {
+            for (y, term) in y.iter_mut().zip(F::terms::<S, C>(s, &sixteen, &block, self.x.wide, ahead)) {
                 *y = s.add(*y, term);
             }
         }
         for (c, y) in (c..self.x.n).zip(y) {
-            let out = &mut self.out.row(c)[first..];
+            let Some(product) = self.x.product(c) else { continue };
+            let out = &mut self.out.row(product)[first..];
             let mut lanes = [0.0; ROWS];
             s.store_floats(y, &mut lanes);
             for (out, y) in out.iter_mut().zip(lanes) {

@@ -118,6 +118,21 @@ fn nan_and_infinite_scales_pass_through() {
 }
 
 #[test]
+fn wide_activations() {
+    for &kind in TensorType::ALL.iter().filter(|kind| kind.activation() != Activation::F32) {
+        let random = &mut Random(13);
+        for (blocks, rows) in [(1, 3), (3, 17), (18, 37)] {
+            let k = row_len(kind, blocks);
+            let bytes = naive::blocks(kind, rows * k / kind.block_len(), Fill::Random, random);
+            for n in 1..=9 {
+                let columns = Owned::random_wide(kind.activation(), k, n, n % 3 == 0, random);
+                check(kind, &bytes, &columns, "wide");
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_products() {
     for &kind in TensorType::ALL {
         let random = &mut Random(12);
