@@ -254,8 +254,8 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
 
     #[inline(always)]
     fn turn(self, [a, b, c, d]: [[uint8x16_t; 4]; 4]) -> [[uint8x16_t; 4]; 4] {
-        let [a, b, c, d] = each!(I => transpose_square([a[I], b[I], c[I], d[I]]));
-        each!(I => [a[I], b[I], c[I], d[I]])
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| transpose_square([a[i], b[i], c[i], d[i]]));
+        [0, 1, 2, 3].map(|i| [a[i], b[i], c[i], d[i]])
     }
 
     #[inline(always)]
