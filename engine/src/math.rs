@@ -48,7 +48,7 @@ fn exp_parts(x: f32) -> (f32, i32) {
     (p, n)
 }
 
-/// `2^n` of -126 to 127.
+/// `2^n` of -126 to 127; zero of -127.
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits(((n + 127) as u32) << 23)

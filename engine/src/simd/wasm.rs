@@ -439,10 +439,6 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
 
     #[inline(always)]
     fn store_products(self, [low, high]: [[v128; 4]; 2], [x_low, x_high]: [[v128; 4]; 2], to: &mut [i32; 4]) {
-        if !PAIRS {
-            let sum = self.dot(self.open(self.splat_int(0)), low, x_low);
-            return self.store_sums(self.close(self.dot(sum, high, x_high)), to);
-        }
         // Each is a sum of 4 products, and they are added up as i16 while they are sums of 16 or less: 16 * 15 * 127 < 2^15.
         let [a, b, c, d] = each!(I => i16x8_add(relaxed_pairs(x_low[I], low[I]), relaxed_pairs(x_high[I], high[I])));
         let [ab, cd] = [[a, b], [c, d]].map(|[a, b]| i16x8_add(interleave_low(a, b), interleave_high(a, b)));

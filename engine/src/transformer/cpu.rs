@@ -237,11 +237,13 @@ impl Cpu<'_> {
             let cut = |per| Cut { rows: parts, block: parts, ..cut.per(per) };
             let (mut codes, mut scales) = (to.codes.write(claim, cut(1)), to.scales.write(claim, cut(block)));
             let mut sums = to.sums.write(claim, cut(sum));
-            self.level.run(Quantize { kind, row, codes: codes.row(0), scales: scales.row(0), sums: sums.row(0) });
+            let rows = (codes.row(0), scales.row(0), sums.row(0));
+            self.level.run(Quantize { kind, row, first: None, to: rows });
             if wide {
                 let [first, scales] = scales.two_rows(0, 1);
                 leave_rest(row, codes.row(0), first);
-                self.level.run(QuantizeRest { kind, row, first, codes: codes.row(1), scales, sums: sums.row(1) });
+                let rows = (codes.row(1), scales, sums.row(1));
+                self.level.run(Quantize { kind, row, first: Some(first), to: rows });
             }
         }
     }
@@ -617,9 +619,10 @@ impl<F: Fill> Kernel for FillRows<'_, F> {
 struct Quantize<'a> {
     kind: Activation,
     row: &'a [f32],
-    codes: &'a mut [i8],
-    scales: &'a mut [f32],
-    sums: &'a mut [i16],
+    /// The scales of the first codes, where these are what they leave.
+    first: Option<&'a [f32]>,
+    /// Codes, scales and sums.
+    to: (&'a mut [i8], &'a mut [f32], &'a mut [i16]),
 }
 
 impl Kernel for Quantize<'_> {
@@ -627,29 +630,14 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        simd.prefetch_to_write(self.codes);
-        simd.prefetch_to_write(self.scales);
-        simd.prefetch_to_write(self.sums);
-        quantize(simd, self.kind, self.row, self.codes, self.scales, self.sums);
-    }
-}
-
-struct QuantizeRest<'a> {
-    kind: Activation,
-    row: &'a [f32],
-    /// Scales of the first codes.
-    first: &'a [f32],
-    codes: &'a mut [i8],
-    scales: &'a mut [f32],
-    sums: &'a mut [i16],
-}
-
-impl Kernel for QuantizeRest<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        quantize_rest(simd, self.kind, self.row, self.first, self.codes, self.scales, self.sums);
+        let Self { kind, row, first, to: (codes, scales, sums) } = self;
+        simd.prefetch_to_write(codes);
+        simd.prefetch_to_write(scales);
+        simd.prefetch_to_write(sums);
+        match first {
+            None => quantize(simd, kind, row, codes, scales, sums),
+            Some(first) => quantize_rest(simd, kind, row, first, codes, scales, sums),
+        }
     }
 }
 

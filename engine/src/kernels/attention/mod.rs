@@ -53,7 +53,7 @@ pub const MAX_LENGTH: usize = 1024;
 pub const BLOCK: usize = 64;
 /// Queries of a KV head that share what is read and widened.
 const ROWS: usize = 48;
-/// No more queries than this: numbers are widened as they are used.
+/// No more queries than this: numbers are widened as they are used, where there is prefetch.
 const FEW_ROWS: usize = 6;
 /// Scores of a query, and what keeps those of several from falling into the same lines of the cache.
 const SCORES: usize = SPAN + LANES;

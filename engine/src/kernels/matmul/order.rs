@@ -110,6 +110,7 @@ impl<F: Block32<N>, const N: usize> InOrder<'_, '_, F, N> {
         c: usize,
         segment: Range<usize>,
     ) -> (Kept<'s, C>, [Repeated<'s>; C]) {
+        const { assert!(!F::MIN || F::CODES.offset() == 0, "sums are for one of them") };
         let (mut room, count) = (scratch.room(), segment.len() + BLOCKS - 1);
         let column = |c: usize| self.x.part(c, segment.start, segment.len());
         // First and second codes; the same twice where there is but one.
@@ -259,7 +260,7 @@ fn four_sums<S: Simd, F: Block32<N>, const N: usize, const C: usize, const WIDE:
 fn set_sums<S: Simd>(s: S, kind: Codes, [low, high]: [S::Bytes; 2], x: [&[i8; 32]; 4], to: &mut [i32; 4]) {
     let x_low = s.code_quarters(x.map(|x| x.first_chunk().expect("a half")));
     let x_high = s.code_quarters(x.map(|x| x.last_chunk().expect("a half")));
-    if let Codes::Unsigned { max: 0..=15, .. } = kind {
+    if let (false, Codes::Unsigned { max: 0..=15, .. }) = (S::SUMS_32, kind) {
         return s.store_products([low, high], [x_low, x_high], to);
     }
     let mut sum = s.dot(s.open(s.splat_int(0)), low, x_low);

@@ -121,7 +121,7 @@ fn nan_and_infinite_scales_pass_through() {
 fn wide_activations() {
     for &kind in TensorType::ALL.iter().filter(|kind| kind.activation() != Activation::F32) {
         let random = &mut Random(13);
-        for (blocks, rows) in [(1, 3), (3, 17), (18, 37)] {
+        for (blocks, rows) in [(1, 3), (3, 17), (18, 37), (259, 2)] {
             let k = row_len(kind, blocks);
             let bytes = naive::blocks(kind, rows * k / kind.block_len(), Fill::Random, random);
             for n in 1..=9 {
