@@ -134,13 +134,20 @@ pub(crate) trait Block256<const N: usize> {
     /// A part of the codes.
     fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; N]) -> S::Bytes;
 
-    /// The integer scales as `i8`: 16, or 8 in the low half.
-    fn scales(block: &[u8; N]) -> u128;
+    /// The integer scales of four blocks as `i8`, in a quarter each: 16, or 8 and behind them as many minima, if there are any.
+    fn scales<S: Simd>(s: S, blocks: [&[u8; N]; 4]) -> S::Bytes;
 
-    /// The integer minima in the same form; where there are none, the scales, which fold an offset of the codes.
+    /// The scales of a block, for which `stored` has what [`Self::scales`] gave: there, or in the block itself.
     #[inline(always)]
-    fn mins(block: &[u8; N]) -> u128 {
-        Self::scales(block)
+    fn scales_of<'a>(_: &'a [u8; N], stored: &'a [u8; 16]) -> &'a [u8; 16] {
+        stored
+    }
+
+    /// The 16 integer minima in the same form; where there are none, the scales, which fold an offset of the codes. Runs of 32
+    /// have theirs behind the scales.
+    #[inline(always)]
+    fn mins<S: Simd>(s: S, blocks: [&[u8; N]; 4]) -> S::Bytes {
+        Self::scales(s, blocks)
     }
 
     /// The block's scale.
@@ -210,16 +217,9 @@ pub(crate) fn nibbles<S: Simd>(s: S, both: S::Bytes) -> [S::Bytes; 2] {
     [s.field(both, [0; 4], 15), s.field(both, [4; 4], 15)]
 }
 
-/// The 6-bit scales and minima of `Q4_K` and `Q5_K`, 8 each, from their 12 bytes.
-///
-/// The first four of each are the low 6 bits of bytes 0-3 and 4-7. The others have their low 4 bits in the nibbles of
-/// bytes 8-11 and their high 2 bits on top of those first bytes.
+/// 16 bytes for each of four blocks.
 #[inline(always)]
-pub(crate) fn six_bit_scales(bytes: &[u8; 12]) -> (u64, u64) {
-    let word = |at: usize| u32::from_le_bytes(*part(bytes, at));
-    let (a, b, c) = (word(0), word(4), word(8));
-    let scales = c & 0x0F0F_0F0F | (a >> 2) & 0x3030_3030;
-    let mins = (c >> 4) & 0x0F0F_0F0F | (b >> 2) & 0x3030_3030;
-    let join = |low: u32, high: u32| (low & 0x3F3F_3F3F) as u64 | (high as u64) << 32;
-    (join(a, scales), join(b, mins))
+pub(crate) fn numbers<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 4], of: impl Fn(&[u8; N]) -> u128) -> S::Bytes {
+    let [a, b, c, d] = blocks.map(|block| of(block).to_le_bytes());
+    s.quarters([&a, &b, &c, &d])
 }

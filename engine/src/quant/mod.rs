@@ -145,7 +145,8 @@ impl Visitor for Dequantize<'_> {
     fn block256<F: Block256<N>, const N: usize>(self) {
         for (block, out) in self.bytes.as_chunks::<N>().0.iter().zip(self.out.as_chunks_mut::<256>().0) {
             let (d, dmin) = (F::scale(block), if F::MIN { F::min(block) } else { 0.0 });
-            let (scales, mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
+            let (scales, mins) = (F::scales(Scalar, [block; 4]), F::mins(Scalar, [block; 4]));
+            let mins = if F::RUN == 32 { &mins[8..] } else { &mins };
             let codes = [
                 F::codes::<_, 0>(Scalar, block),
                 F::codes::<_, 1>(Scalar, block),

@@ -3,13 +3,11 @@
 //!
 //! The codes of elements `128h..128h+128` are in bytes `32h..32h+32`: bits `2j` and up of byte `i` are element `32j + i`.
 
-use super::block::{Block256, Codes, part};
+use super::block::{Block256, Codes, part, quarters};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
 pub(crate) struct Q2_K;
-
-const NIBBLE: u128 = 0x0F0F_0F0F_0F0F_0F0F_0F0F_0F0F_0F0F_0F0F;
 
 impl Block256<84> for Q2_K {
     const CODES: Codes = Codes::Unsigned { max: 3, offset: 0 };
@@ -24,13 +22,13 @@ impl Block256<84> for Q2_K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8; 84]) -> u128 {
-        u128::from_le_bytes(*part(block, 0)) & NIBBLE
+    fn scales<S: Simd>(s: S, blocks: [&[u8; 84]; 4]) -> S::Bytes {
+        s.field(quarters(s, blocks, 0), [0; 4], 15)
     }
 
     #[inline(always)]
-    fn mins(block: &[u8; 84]) -> u128 {
-        (u128::from_le_bytes(*part(block, 0)) >> 4) & NIBBLE
+    fn mins<S: Simd>(s: S, blocks: [&[u8; 84]; 4]) -> S::Bytes {
+        s.field(quarters(s, blocks, 0), [4; 4], 15)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Q4_K: `d: f16`, `dmin: f16`, 12 bytes of 6-bit scales and minima of 32 elements each, 128 bytes of nibbles;
 //! `d * scale * q - dmin * min`. Bytes `32h..32h+32` hold elements `64h..64h+32` low and the next 32 high.
 
-use super::block::{Block256, Codes, part, six_bit_scales};
+use super::block::{Block256, Codes, part};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -20,21 +20,16 @@ impl Block256<144> for Q4_K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8; 144]) -> u128 {
-        six_bit_scales(part(block, 4)).0 as u128
-    }
-
-    #[inline(always)]
-    fn mins(block: &[u8; 144]) -> u128 {
-        six_bit_scales(part(block, 4)).1 as u128
+    fn scales<S: Simd>(s: S, blocks: [&[u8; 144]; 4]) -> S::Bytes {
+        s.six_bit_scales(blocks.map(|block| part(block, 0)))
     }
 }
 
-/// The order in which [`wide_nibbles`] gives codes.
-pub(super) const WIDE_NIBBLES: [[usize; 4]; 4] = [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]];
+/// The order in which [`wide_nibbles`] gives codes: parts 0 and 1 have the halves of the same runs, and so have parts 2 and 3.
+pub(super) const WIDE_NIBBLES: [[usize; 4]; 4] = [[0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15]];
 
 /// A part of the codes in the 128 bytes from byte `at` on.
 #[inline(always)]
 pub(super) fn wide_nibbles<S: Simd>(s: S, block: &[u8], at: usize, index: usize) -> S::Bytes {
-    s.field(s.bytes(part(block, at + index / 2 * 64)), [index as i32 % 2 * 4; 4], 15)
+    s.field(s.alternate_quarters(part(block, at))[index % 2], [index as i32 / 2 * 4; 4], 15)
 }

@@ -1,6 +1,6 @@
 //! Q5_K: as Q4_K, with 32 bytes of fifth bits before the nibbles: bit `j` of byte `i` belongs to element `32j + i`.
 
-use super::block::{Block256, Codes, part, six_bit_scales};
+use super::block::{Block256, Codes, part};
 use super::q4_k::{WIDE_NIBBLES, wide_nibbles};
 use crate::simd::Simd;
 
@@ -17,17 +17,12 @@ impl Block256<176> for Q5_K {
     #[inline(always)]
     fn codes<S: Simd, const PART: usize>(s: S, block: &[u8; 176]) -> S::Bytes {
         let shifts = WIDE_NIBBLES[PART].map(|sixteen| sixteen as i32 / 2 - 4);
-        let fifth = s.field(s.twice(part(block, 16)), shifts, 16);
+        let fifth = s.field(s.quarters([part(block, 16 + PART % 2 * 16); 4]), shifts, 16);
         s.or(wide_nibbles(s, block, 48, PART), fifth)
     }
 
     #[inline(always)]
-    fn scales(block: &[u8; 176]) -> u128 {
-        six_bit_scales(part(block, 4)).0 as u128
-    }
-
-    #[inline(always)]
-    fn mins(block: &[u8; 176]) -> u128 {
-        six_bit_scales(part(block, 4)).1 as u128
+    fn scales<S: Simd>(s: S, blocks: [&[u8; 176]; 4]) -> S::Bytes {
+        s.six_bit_scales(blocks.map(|block| part(block, 0)))
     }
 }

@@ -4,7 +4,7 @@
 //! For elements `128h..128h+128`: low bytes `64h + i`, for `i` below 64, hold element `i` low and element `64 + i`
 //! high; bits `2j` and up of high byte `32h + i` belong to element `32j + i`.
 
-use super::block::{Block256, Codes, part};
+use super::block::{Block256, Codes, part, quarters};
 use crate::simd::Simd;
 
 #[allow(non_camel_case_types)]
@@ -26,7 +26,12 @@ impl Block256<210> for Q6_K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8; 210]) -> u128 {
-        u128::from_le_bytes(*part(block, 192))
+    fn scales<S: Simd>(s: S, blocks: [&[u8; 210]; 4]) -> S::Bytes {
+        quarters(s, blocks, 192)
+    }
+
+    #[inline(always)]
+    fn scales_of<'a>(block: &'a [u8; 210], _: &'a [u8; 16]) -> &'a [u8; 16] {
+        part(block, 192)
     }
 }

@@ -300,8 +300,8 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn scales<const SHORT: bool>(self, numbers: u128) -> __m256i {
-        avx!(_mm256_cvtepi8_epi16(_mm_set_epi64x((numbers >> 64) as i64, numbers as i64)))
+    fn scales<const SHORT: bool>(self, numbers: &[u8; 16]) -> __m256i {
+        avx!(_mm256_cvtepi8_epi16(_mm_loadu_si128(numbers.as_ptr().cast())))
     }
 
     #[inline(always)]
@@ -349,12 +349,26 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [__m256i; 2] {
+    fn dot_sums(self, numbers: [__m256i; 2], sums: &[i16; 16]) -> [__m256i; 2] {
         both!(I => {
-            let numbers = _mm_set_epi64x((numbers[I] >> 64) as i64, numbers[I] as i64);
-            let numbers = if run == 32 { _mm_unpacklo_epi8(numbers, numbers) } else { numbers };
-            let sums = _mm256_loadu_si256(sums.as_ptr().cast());
-            _mm256_madd_epi16(_mm256_cvtepi8_epi16(numbers), sums)
+            let of_low = _mm256_broadcastsi128_si256(_mm_loadu_si128(sums.as_ptr().cast()));
+            let of_high = _mm256_broadcastsi128_si256(_mm_loadu_si128(sums.as_ptr().add(8).cast()));
+            let low = _mm256_srai_epi16::<8>(_mm256_unpacklo_epi8(numbers[I], numbers[I]));
+            let high = _mm256_srai_epi16::<8>(_mm256_unpackhi_epi8(numbers[I], numbers[I]));
+            _mm256_add_epi32(_mm256_madd_epi16(low, of_low), _mm256_madd_epi16(high, of_high))
+        })
+    }
+
+    #[inline(always)]
+    fn six_bit_scales(self, blocks: [&[u8; 16]; 4]) -> [__m256i; 2] {
+        let all = self.quarters(blocks);
+        both!(I => {
+            // Groups 1, 3, 2 and 3 have the low bits, where they are all, or are four; groups 1 and 2 the high two of the others.
+            let low = _mm256_shuffle_epi32::<0b11_10_11_01>(all[I]);
+            let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4));
+            let high = _mm256_srli_epi32::<2>(_mm256_shuffle_epi32::<0b10_00_01_00>(all[I]));
+            let (of_low, of_high) = (_mm256_set1_epi64x(0x0F0F_0F0F_3F3F_3F3F), _mm256_set1_epi64x(0x3030_3030 << 32));
+            _mm256_or_si256(_mm256_and_si256(low, of_low), _mm256_and_si256(high, of_high))
         })
     }
 

@@ -101,6 +101,15 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn alternate_quarters(self, from: &[u8; 128]) -> [__m512i; 2] {
+        avx512!({
+            let low = _mm512_loadu_si512(from.as_ptr().cast());
+            let high = _mm512_loadu_si512(from.as_ptr().add(64).cast());
+            [_mm512_shuffle_i64x2::<0b10_00_10_00>(low, high), _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high)]
+        })
+    }
+
+    #[inline(always)]
     fn code_quarters(self, from: [&[i8; 16]; 4]) -> __m512i {
         avx512!({
             let low = _mm256_loadu2_m128i(from[1].as_ptr().cast(), from[0].as_ptr().cast());
@@ -260,10 +269,23 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn scales<const SHORT: bool>(self, numbers: u128) -> __m512i {
+    fn scales<const SHORT: bool>(self, numbers: &[u8; 16]) -> __m512i {
         avx512!({
-            let bytes = _mm_set_epi64x((numbers >> 64) as i64, numbers as i64);
+            let bytes = _mm_loadu_si128(numbers.as_ptr().cast());
             if SHORT { _mm512_castsi256_si512(_mm256_cvtepi8_epi16(bytes)) } else { _mm512_cvtepi8_epi32(bytes) }
+        })
+    }
+
+    #[inline(always)]
+    fn six_bit_scales(self, blocks: [&[u8; 16]; 4]) -> __m512i {
+        let all = self.quarters(blocks);
+        avx512!({
+            // Groups 1, 3, 2 and 3 have the low bits, of some numbers all; groups 1 and 2 have the high two of the others.
+            let low = _mm512_shuffle_epi32::<0b11_10_11_01>(all);
+            let low = _mm512_srlv_epi32(low, _mm512_set4_epi32(4, 0, 0, 0));
+            let high = _mm512_srli_epi32::<2>(_mm512_shuffle_epi32::<0b10_00_01_00>(all));
+            let (of_low, of_high) = (_mm512_set1_epi64(0x0F0F_0F0F_3F3F_3F3F), _mm512_set1_epi64(0x3030_3030 << 32));
+            _mm512_or_si512(_mm512_and_si512(low, of_low), _mm512_and_si512(high, of_high))
         })
     }
 
@@ -272,15 +294,8 @@ impl Simd for Avx512Vnni {
         if !SHORT {
             return avx512!(_mm512_permutexvar_epi32(quarters(list.map(|j| j as i32)), scales));
         }
-        // To each quarter the half of the scales in which its own is, and from there to the low halves of its lanes: the
-        // high half of a sum, which is its sign, is multiplied with zero.
-        let [a, b, c, d] = list.map(|j| j as i64 / 8 * 2);
-        let half = avx512!(_mm512_setr_epi64(a, a + 1, b, b + 1, c, c + 1, d, d + 1));
-        let place = quarters(list.map(|j| {
-            let byte = 2 * (j as i32 % 8);
-            0x8080_0100u32 as i32 + byte + (byte << 8)
-        }));
-        avx512!(shuffle_bytes(_mm512_permutexvar_epi64(half, scales), place))
+        // To the low halves of the lanes: the high half of a sum, which is its sign, is multiplied with zero.
+        avx512!(low_words(scales, quarters(list.map(|j| j as i32))))
     }
 
     #[inline(always)]
@@ -303,17 +318,13 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> __m512i {
+    fn dot_sums(self, numbers: __m512i, sums: &[i16; 16]) -> __m512i {
         avx512!({
-            let [low, high] = numbers;
-            let low = _mm_set_epi64x((low >> 64) as i64, low as i64);
-            let high = _mm_set_epi64x((high >> 64) as i64, high as i64);
-            let numbers = match run {
-                32 => _mm256_set_m128i(_mm_unpacklo_epi8(high, high), _mm_unpacklo_epi8(low, low)),
-                _ => _mm256_set_m128i(high, low),
-            };
-            let sums = _mm512_broadcast_i64x4(_mm256_loadu_si256(sums.as_ptr().cast()));
-            _mm512_madd_epi16(_mm512_cvtepi8_epi16(numbers), sums)
+            let of_low = _mm512_broadcast_i32x4(_mm_loadu_si128(sums.as_ptr().cast()));
+            let of_high = _mm512_broadcast_i32x4(_mm_loadu_si128(sums.as_ptr().add(8).cast()));
+            let low = _mm512_srai_epi16::<8>(_mm512_unpacklo_epi8(numbers, numbers));
+            let high = _mm512_srai_epi16::<8>(_mm512_unpackhi_epi8(numbers, numbers));
+            _mm512_dpwssd_epi32(_mm512_madd_epi16(low, of_low), high, of_high)
         })
     }
 
@@ -562,18 +573,18 @@ fn dpbusd_group<const G: usize>(mut sum: __m512i, weights: __m512i, x: &[i8; 32]
     sum
 }
 
-/// `_mm512_shuffle_epi8`, which the compiler merges with what comes before it to a slower instruction.
+/// Words `places[l]` to the low half of each lane `l`, and zero to the high one. The compiler would do it in more steps.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn shuffle_bytes(mut bytes: __m512i, places: __m512i) -> __m512i {
+fn low_words(mut words: __m512i, places: __m512i) -> __m512i {
     // SAFETY: the instruction reads and writes registers only, and the caller has the CPU feature.
     unsafe {
         asm!(
-            "vpshufb {0}, {1}, {2}", lateout(zmm_reg) bytes, in(zmm_reg) bytes, in(zmm_reg) places,
+            "vpermw {0}{{{2}}}{{z}}, {1}, {0}", inout(zmm_reg) words, in(zmm_reg) places, in(kreg) 0x5555_5555_u32,
             options(pure, nomem, nostack, preserves_flags)
         );
     }
-    bytes
+    words
 }
 
 /// The sums of lanes `l` and `l + 8` of `a`, then those of `b`.

@@ -298,6 +298,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// 16 bytes for each quarter.
     fn quarters(self, from: [&[u8; 16]; 4]) -> Self::Bytes;
 
+    /// Every other 16 bytes of 128: the first, the third and so on, then the second and so on.
+    #[inline(always)]
+    fn alternate_quarters(self, from: &[u8; 128]) -> [Self::Bytes; 2] {
+        let parts: &[[u8; 16]; 8] = from.as_chunks().0.first_chunk().expect("8 parts");
+        [0, 1].map(|i| self.quarters([&parts[i], &parts[i + 2], &parts[i + 4], &parts[i + 6]]))
+    }
+
     /// 16 codes for each quarter.
     fn code_quarters(self, from: [&[i8; 16]; 4]) -> Self::Bytes;
 
@@ -377,7 +384,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn add_scaled_short(self, total: Self::Ints, sum: Self::Partial, scale: Self::Ints) -> Self::Ints;
 
     /// 16 `i8`, first in the lowest byte, for [`Simd::add_scaled`] or, where `SHORT` is set, for [`Simd::add_scaled_short`].
-    fn scales<const SHORT: bool>(self, numbers: u128) -> Self::Scales;
+    fn scales<const SHORT: bool>(self, numbers: &[u8; 16]) -> Self::Scales;
+
+    /// In each quarter, the 8 scales of a block of `Q4_K` or `Q5_K` and then its 8 minima, from the block's first 16 bytes. The
+    /// last 12 of these have 6 bits for each: the first four of both are the low bits of bytes 0-3 and 4-7; the others have their
+    /// low 4 bits in the nibbles of bytes 8-11, and their high 2 bits on top of those first bytes.
+    #[inline(always)]
+    fn six_bit_scales(self, blocks: [&[u8; 16]; 4]) -> Self::Bytes {
+        let [a, b, c, d] = blocks.map(six_bits);
+        self.quarters([&a, &b, &c, &d])
+    }
 
     /// For the four groups of each quarter `q`, scale `list[q]`.
     fn quarter_scales<const SHORT: bool>(self, scales: Self::Scales, list: [usize; 4]) -> Self::Ints;
@@ -388,9 +404,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// For each group, its bytes `a` and `b` (0 to 3) as `i8`, as a pair of `i16`, first in the low half.
     fn lane_pair(self, groups: Self::Bytes, a: usize, b: usize) -> Self::Ints;
 
-    /// Products of 16 `i8` with 16 `i16`, summed to lanes 0 to 7, and of 16 other `i8` with the same, to lanes 8 to 15. No
-    /// `i16` may be -32768. Where `run` is 32, there are only 8 `i8`, each for two `i16`; else `run` is 16.
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> Self::Ints;
+    /// In each quarter, the products of its 16 `i8` with the same 16 `i16`, summed in some order to its four lanes. No `i16` may
+    /// be -32768.
+    fn dot_sums(self, numbers: Self::Bytes, sums: &[i16; 16]) -> Self::Ints;
 
     /// The sums of pairs that follow each other, which must fit.
     fn sum_pairs(self, from: &[i16; 16]) -> [i16; 8];
@@ -555,4 +571,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Lane `v` is the sum of the lanes of vector `v`: lanes `l` and `l + 8` are added, then `l` and `l + 4`, `l` and
     /// `l + 2`, `l` and `l + 1`.
     fn sum_lanes(self, vectors: &[Self::Floats; 16]) -> Self::Floats;
+}
+
+/// What [`Simd::six_bit_scales`] makes of one block.
+#[inline(always)]
+fn six_bits(block: &[u8; 16]) -> [u8; 16] {
+    let [_, a, b, c] = [0, 1, 2, 3].map(|i| u32::from_le_bytes(block.as_chunks().0[i]));
+    let scales = [a & 0x3F3F_3F3F, c & 0x0F0F_0F0F | (a >> 2) & 0x3030_3030];
+    let mins = [b & 0x3F3F_3F3F, (c >> 4) & 0x0F0F_0F0F | (b >> 2) & 0x3030_3030];
+    let join = |[low, high]: [u32; 2]| u128::from(low) | u128::from(high) << 32;
+    (join(scales) | join(mins) << 64).to_le_bytes()
 }

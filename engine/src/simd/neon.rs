@@ -292,8 +292,8 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
-    fn scales<const SHORT: bool>(self, numbers: u128) -> [int32x4_t; 4] {
-        let [low, high] = widen(numbers);
+    fn scales<const SHORT: bool>(self, numbers: &[u8; 16]) -> [int32x4_t; 4] {
+        let [low, high] = widen(neon!(vld1q_u8(numbers.as_ptr())));
         neon!([vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)])
     }
 
@@ -331,18 +331,13 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [int32x4_t; 4] {
+    fn dot_sums(self, numbers: [uint8x16_t; 4], sums: &[i16; 16]) -> [int32x4_t; 4] {
         each!(I => {
-            let [low, high] = widen(numbers[I / 2]);
-            let numbers = match (run, I % 2) {
-                (32, 0) => vzip1q_s16(low, low),
-                (32, _) => vzip2q_s16(low, low),
-                (_, 0) => low,
-                _ => high,
-            };
-            let sums = vld1q_s16(sums.as_ptr().add(8 * (I % 2)));
-            let products = vmull_s16(vget_low_s16(numbers), vget_low_s16(sums));
-            vmlal_high_s16(products, numbers, sums)
+            let [low, high] = widen(numbers[I]);
+            let (of_low, of_high) = (vld1q_s16(sums.as_ptr()), vld1q_s16(sums.as_ptr().add(8)));
+            let products = vmull_s16(vget_low_s16(low), vget_low_s16(of_low));
+            let products = vmlal_high_s16(products, low, of_low);
+            vmlal_high_s16(vmlal_s16(products, vget_low_s16(high), vget_low_s16(of_high)), high, of_high)
         })
     }
 
@@ -549,8 +544,9 @@ fn add_fours(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
 
 /// 16 `i8` as `i16`.
 #[inline(always)]
-fn widen(numbers: u128) -> [int16x8_t; 2] {
-    neon!([vmovl_s8(vcreate_s8(numbers as u64)), vmovl_s8(vcreate_s8((numbers >> 64) as u64))])
+fn widen(numbers: uint8x16_t) -> [int16x8_t; 2] {
+    let numbers = neon!(vreinterpretq_s8_u8(numbers));
+    neon!([vmovl_s8(vget_low_s8(numbers)), vmovl_high_s8(numbers)])
 }
 
 /// Transposes 4 x 4 groups of 4 bytes.

@@ -170,8 +170,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn scales<const SHORT: bool>(self, numbers: u128) -> u128 {
-        numbers
+    fn scales<const SHORT: bool>(self, numbers: &[u8; 16]) -> u128 {
+        u128::from_le_bytes(*numbers)
     }
 
     #[inline(never)]
@@ -190,10 +190,9 @@ impl Simd for Scalar {
     }
 
     #[inline(never)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [i32; 16] {
-        let number = |half: usize, j: usize| (numbers[half] >> (8 * (16 * j / run))) as i8 as i32;
-        let product = |half: usize, j: usize| number(half, j) * sums[j] as i32;
-        from_fn(|i| product(i / 8, i % 8 * 2) + product(i / 8, i % 8 * 2 + 1))
+    fn dot_sums(self, numbers: [u8; 64], sums: &[i16; 16]) -> [i32; 16] {
+        let product = |i: usize| i32::from(numbers[i] as i8) * i32::from(sums[i % 16]);
+        from_fn(|i| product(4 * i) + product(4 * i + 1) + product(4 * i + 2) + product(4 * i + 3))
     }
 
     #[inline(always)]

@@ -174,8 +174,7 @@ fn dots<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
 }
 
 fn scales<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
-    let numbers = u128::from_le_bytes(*first(&i.a));
-    let (scales, short) = (s.scales::<false>(numbers), s.scales::<true>(numbers));
+    let (scales, short) = (s.scales::<false>(first(&i.a)), s.scales::<true>(first(&i.a)));
     let sum = s.dot(s.open(s.splat_int(0)), s.and(s.bytes(&i.a), s.splat(63)), s.codes(&i.x));
     let one = s.dot(s.open(s.splat_int(0)), s.splat(1), s.splat4(&[1, 0, 0, 0]));
     let zero = s.splat_int(0);
@@ -192,11 +191,10 @@ fn scales<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     }
     let halves = i.numbers.map(|number| number / 2);
     results.push(("sum_pairs", s.sum_pairs(&halves).iter().map(|&sum| sum as u32).collect()));
-    for run in [16, 32] {
-        let dots = s.dot_sums(run, [numbers, u128::from_le_bytes(*first(&i.b))], &i.numbers);
-        // Levels may order the lanes of a half as they like.
-        results.push(("dot_sums", of_ints(s, s.sum_halves([s.sum_quads([dots; 4]); 2]))));
-    }
+    // Levels may order the lanes of a quarter as they like.
+    results.push(("dot_sums", of_ints(s, s.sum_quads([s.dot_sums(s.bytes(&i.a), &halves); 4]))));
+    let blocks = [0, 5, 17, 48].map(|at| i.a[at..].first_chunk().expect("16 bytes"));
+    results.push(("six_bit_scales", of_bytes(s, s.six_bit_scales(blocks))));
 }
 
 fn ints<S: Simd>(s: S, i: &Inputs, results: &mut Results) {

@@ -324,8 +324,9 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
-    fn scales<const SHORT: bool>(self, numbers: u128) -> [v128; 4] {
-        let [low, high] = widen(numbers);
+    fn scales<const SHORT: bool>(self, numbers: &[u8; 16]) -> [v128; 4] {
+        let [bytes] = load(numbers);
+        let [low, high] = widen(bytes);
         match (PAIRS, SHORT) {
             (true, _) => {
                 let [a, b] = twins(low);
@@ -380,16 +381,11 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
-    fn dot_sums(self, run: usize, numbers: [u128; 2], sums: &[i16; 16]) -> [v128; 4] {
-        let sums = load::<_, 16, 2>(sums);
+    fn dot_sums(self, numbers: [v128; 4], sums: &[i16; 16]) -> [v128; 4] {
+        let [of_low, of_high] = load(sums);
         each!(I => {
-            let [low, high] = widen(numbers[I / 2]);
-            let numbers = match (run, I % 2) {
-                (32, _) => twins(low)[I % 2],
-                (_, 0) => low,
-                _ => high,
-            };
-            i32x4_dot_i16x8(numbers, sums[I % 2])
+            let [low, high] = widen(numbers[I]);
+            i32x4_add(i32x4_dot_i16x8(low, of_low), i32x4_dot_i16x8(high, of_high))
         })
     }
 
@@ -740,8 +736,7 @@ fn add_fours(sum: v128, [even, odd]: [v128; 2], x: v128) -> v128 {
 
 /// 16 `i8` as `i16`.
 #[inline(always)]
-fn widen(numbers: u128) -> [v128; 2] {
-    let bytes = u64x2(numbers as u64, (numbers >> 64) as u64);
+fn widen(bytes: v128) -> [v128; 2] {
     [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
 }
 

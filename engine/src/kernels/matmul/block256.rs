@@ -1,8 +1,8 @@
 //! Products with blocks of 256.
 
-use super::panels::{unroll, writes_out};
+use super::panels::{Blocks, unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours, wide_floats};
+use super::{Format, fours, wide_floats};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
@@ -24,8 +24,19 @@ pub(super) struct Unpacked {
     min: [f32; 16],
 }
 
+/// What is made of the sums of a block of activations.
+#[derive(FromBytes, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub(super) struct Sums {
+    /// What the sums of products of each run begin with, where the codes have an offset and that costs nothing.
+    starts: [i32; 16],
+    /// Those of runs of 16, or the first 8 of 32.
+    runs: [i16; 16],
+}
+
 impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     type Block = Unpacked;
+    type Sums = Sums;
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(
@@ -36,11 +47,12 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         ahead: Ahead<'_>,
     ) -> [S::Floats; C] {
         let offset = F::CODES.adapted::<S>().offset();
-        let sums = code_sums::<S, F, N, C>(s, rows, &opened::<S, F, N, C>(s, x), ahead);
-        let minima = match F::MIN || (offset != 0 && !S::SUMS_32) {
-            true => row_minima::<S, F, N, C>(s, rows, x),
+        let scales = four_times::<S, N>(rows, |blocks| F::scales(s, blocks));
+        let minima = match takes_minima::<S, F, N>() {
+            true => row_minima::<S, F, N, C>(s, rows, scales, x),
             false => [s.splat_int(0); C],
         };
+        let sums = code_sums::<S, F, N, C>(s, rows, scales, &opened::<S, F, N, C>(s, x), ahead);
         let [scale, min] = F::scale_min_each(s, rows);
         let mut terms = [scale; C];
         if wide {
@@ -81,28 +93,39 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     }
 
     #[inline(always)]
+    fn set_sums<S: Simd>(s: S, sums: &[i16; 16], to: &mut Sums) {
+        to.runs = *sums;
+        if F::RUN == 32 {
+            to.runs[..8].copy_from_slice(&s.sum_pairs(sums));
+        }
+        let offset = F::CODES.adapted::<S>().offset();
+        if S::SUMS_32 && offset != 0 {
+            s.store_ints(s.mul_int(s.short_ints(&to.runs), -offset), &mut to.starts);
+        }
+    }
+
+    #[inline(always)]
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
         block: &[Unpacked; R],
-        x: &[Column<'_, 256, 16>; C],
+        x: Blocks<'_, Sums, 256, C>,
         wide: bool,
-        b: usize,
         y: &mut [[S::Floats; R]; C],
     ) {
         let offset = F::CODES.adapted::<S>().offset();
         let sums = match writes_out::<S>() {
-            true => scaled_codes::<S, F, N, R, C>(s, block, x, b),
-            false => scaled_runs::<S, F, N, R, C>(s, block, x, b),
+            true => scaled_codes::<S, F, N, R, C>(s, block, &x),
+            false => scaled_runs::<S, F, N, R, C>(s, block, &x),
         };
-        let minima = match F::MIN || (offset != 0 && !S::SUMS_32) {
-            true => minima::<S, R, C>(s, block, x, b, F::RUN),
+        let minima = match takes_minima::<S, F, N>() {
+            true => minima::<S, R, C>(s, block, x.sums, F::RUN),
             false => [[s.splat_int(0); R]; C],
         };
         if wide {
             for second in (1..C).step_by(2) {
                 let [sums, minima] = [sums, minima].map(|sums| [sums[second - 1], sums[second]]);
                 let [sums, minima] = wide_sums::<S, F, N, R>(s, sums, minima);
-                let dx = s.splat_float(x[second].d[b]);
+                let dx = s.splat_float(x.d[second]);
                 for (((y, i), m), block) in y[second].iter_mut().zip(sums).zip(minima).zip(block) {
                     let mut inner = s.mul(s.floats(&block.scale), i);
                     if F::MIN {
@@ -113,8 +136,8 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             }
             return;
         }
-        for (((y, sums), minima), x) in y.iter_mut().zip(sums).zip(minima).zip(x) {
-            let dx = s.splat_float(x.d[b]);
+        for (((y, sums), minima), d) in y.iter_mut().zip(sums).zip(minima).zip(x.d) {
+            let dx = s.splat_float(*d);
             for (((y, i), m), block) in y.iter_mut().zip(sums).zip(minima).zip(block) {
                 let scale = s.floats(&block.scale);
                 let inner = match F::MIN {
@@ -171,8 +194,32 @@ fn opened<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
                 part.sum = s.open(s.sub_ints(zero, products));
             }
         }
+        for (a, b) in [(0, 1), (2, 3)] {
+            if S::SUMS_32 && offset != 0 && chains::<S, F, N>(a, b) {
+                let products = s.close(s.dot(s.open(zero), s.splat(offset as u8), parts[b].codes));
+                parts[a].sum = s.open(s.sub_ints(s.close(parts[a].sum), products));
+            }
+        }
     }
     parts
+}
+
+/// Whether there are minima, or scales that stand for them: these fold an offset of the codes where a sum cannot begin with it.
+const fn takes_minima<S: Simd, F: Block256<N>, const N: usize>() -> bool {
+    let folds = F::CODES.adapted::<S>().offset() != 0 && !S::SUMS_32;
+    assert!(!folds || F::MIN || F::RUN == 16, "minima lie behind the scales");
+    F::MIN || folds
+}
+
+/// What is made of four rows of 16 each: 0, 4, 8 and 12; 1, 5, 9 and 13; and so on.
+#[inline(always)]
+fn four_times<S: Simd, const N: usize>(rows: &[&[u8; N]; 16], of: impl Fn([&[u8; N]; 4]) -> S::Bytes) -> [S::Bytes; 4] {
+    [
+        of([rows[0], rows[4], rows[8], rows[12]]),
+        of([rows[1], rows[5], rows[9], rows[13]]),
+        of([rows[2], rows[6], rows[10], rows[14]]),
+        of([rows[3], rows[7], rows[11], rows[15]]),
+    ]
 }
 
 /// The products of the codes of a block of 16 rows times their scales, a lane for each row.
@@ -180,20 +227,27 @@ fn opened<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
 fn code_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     s: S,
     rows: &[&[u8; N]; 16],
+    scales: [S::Bytes; 4],
     x: &[[Opened<S>; 4]; C],
     ahead: Ahead<'_>,
 ) -> [S::Ints; C] {
+    // To memory, and from there one by one: that takes fewer instructions than to pick quarters.
+    let mut stored = [[0; 64]; 4];
+    for (to, scales) in stored.iter_mut().zip(scales) {
+        s.store(scales, to);
+    }
+    let stored = stored.each_ref().map(|scales| scales.as_chunks::<16>().0);
     let mut quads = [[s.splat_int(0); 4]; C];
     for quad in 0..4 {
         // Written out, because the compiler would keep the loop.
         ahead.prefetch(s, 4 * quad * N, N);
-        let a = block_sums::<S, F, N, C>(s, rows[4 * quad], x);
+        let a = block_sums::<S, F, N, C>(s, rows[4 * quad], &stored[0][quad], x);
         ahead.prefetch(s, (4 * quad + 1) * N, N);
-        let b = block_sums::<S, F, N, C>(s, rows[4 * quad + 1], x);
+        let b = block_sums::<S, F, N, C>(s, rows[4 * quad + 1], &stored[1][quad], x);
         ahead.prefetch(s, (4 * quad + 2) * N, N);
-        let c = block_sums::<S, F, N, C>(s, rows[4 * quad + 2], x);
+        let c = block_sums::<S, F, N, C>(s, rows[4 * quad + 2], &stored[2][quad], x);
         ahead.prefetch(s, (4 * quad + 3) * N, N);
-        let d = block_sums::<S, F, N, C>(s, rows[4 * quad + 3], x);
+        let d = block_sums::<S, F, N, C>(s, rows[4 * quad + 3], &stored[3][quad], x);
         for (i, quads) in quads.iter_mut().enumerate() {
             quads[quad] = s.sum_quads([a[i], b[i], c[i], d[i]]);
         }
@@ -210,12 +264,13 @@ fn code_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
 fn block_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     s: S,
     block: &[u8; N],
+    scales: &[u8; 16],
     x: &[[Opened<S>; 4]; C],
 ) -> [S::Ints; C] {
     // Four products of a small code and an activation are within i16.
     match F::CODES.adapted::<S>() {
-        Codes::Unsigned { max: 0..=63, .. } => scaled_sums::<S, F, N, C, true>(s, block, x),
-        _ => scaled_sums::<S, F, N, C, false>(s, block, x),
+        Codes::Unsigned { max: 0..=63, .. } => scaled_sums::<S, F, N, C, true>(s, block, scales, x),
+        _ => scaled_sums::<S, F, N, C, false>(s, block, scales, x),
     }
 }
 
@@ -223,20 +278,27 @@ fn block_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
 fn scaled_sums<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT: bool>(
     s: S,
     block: &[u8; N],
+    scales: &[u8; 16],
     x: &[[Opened<S>; 4]; C],
 ) -> [S::Ints; C] {
-    let scales = s.scales::<SHORT>(F::scales(block));
+    let scales = s.scales::<SHORT>(F::scales_of(block, scales));
     let mut sums = [s.splat_int(0); C];
-    add_part::<S, F, N, C, SHORT, 0>(s, block, scales, x, &mut sums);
-    add_part::<S, F, N, C, SHORT, 1>(s, block, scales, x, &mut sums);
-    add_part::<S, F, N, C, SHORT, 2>(s, block, scales, x, &mut sums);
-    add_part::<S, F, N, C, SHORT, 3>(s, block, scales, x, &mut sums);
+    add_parts::<S, F, N, C, SHORT, 0, 1>(s, block, scales, x, &mut sums);
+    add_parts::<S, F, N, C, SHORT, 2, 3>(s, block, scales, x, &mut sums);
     sums
 }
 
-/// Adds the products of a part of the codes.
+/// Adds the products of two parts of the codes.
 #[inline(always)]
-fn add_part<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT: bool, const PART: usize>(
+fn add_parts<
+    S: Simd,
+    F: Block256<N>,
+    const N: usize,
+    const C: usize,
+    const SHORT: bool,
+    const A: usize,
+    const B: usize,
+>(
     s: S,
     block: &[u8; N],
     scales: S::Scales,
@@ -244,15 +306,49 @@ fn add_part<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT
     sums: &mut [S::Ints; C],
 ) {
     let kind = F::CODES.adapted::<S>();
-    let codes = F::CODES.adapt(s, F::codes::<S, PART>(s, block));
-    let scale = s.quarter_scales::<SHORT>(scales, F::ORDER[PART].map(|sixteen| 16 * sixteen / F::RUN));
+    let a = F::CODES.adapt(s, F::codes::<S, A>(s, block));
+    let b = F::CODES.adapt(s, F::codes::<S, B>(s, block));
+    let of_a = s.quarter_scales::<SHORT>(scales, runs::<F, N>(A));
+    let of_b = s.quarter_scales::<SHORT>(scales, runs::<F, N>(B));
     for (sum, x) in sums.iter_mut().zip(x) {
-        let products = kind.dot(s, x[PART].sum, codes, x[PART].codes);
-        *sum = match SHORT {
-            true => s.add_scaled_short(*sum, products, scale),
-            false => s.add_scaled(*sum, products, scale),
-        };
+        let mut products = kind.dot(s, x[A].sum, a, x[A].codes);
+        if !chains::<S, F, N>(A, B) {
+            *sum = add_scaled_products::<S, SHORT>(s, *sum, products, of_a);
+            products = x[B].sum;
+        }
+        *sum = add_scaled_products::<S, SHORT>(s, *sum, kind.dot(s, products, b, x[B].codes), of_b);
     }
+}
+
+#[inline(always)]
+fn add_scaled_products<S: Simd, const SHORT: bool>(
+    s: S,
+    sum: S::Ints,
+    products: S::Partial,
+    scale: S::Ints,
+) -> S::Ints {
+    match SHORT {
+        true => s.add_scaled_short(sum, products, scale),
+        false => s.add_scaled(sum, products, scale),
+    }
+}
+
+/// The runs that the quarters of a part belong to.
+const fn runs<F: Block256<N>, const N: usize>(part: usize) -> [usize; 4] {
+    let [a, b, c, d] = F::ORDER[part];
+    [16 * a / F::RUN, 16 * b / F::RUN, 16 * c / F::RUN, 16 * d / F::RUN]
+}
+
+/// Whether the products of two parts are added up before they are scaled: where their scales are the same, and a sum of
+/// products has room for both.
+const fn chains<S: Simd, F: Block256<N>, const N: usize>(first: usize, second: usize) -> bool {
+    let fits = match F::CODES.adapted::<S>() {
+        // Eight products of a code and an activation, in an i16.
+        Codes::Unsigned { max, .. } if S::SUMS_32 && max <= 63 => max <= 32,
+        kind => S::SUMS_32 || kind.run() >= 2,
+    };
+    let ([a, b, c, d], [e, f, g, h]) = (runs::<F, N>(first), runs::<F, N>(second));
+    fits && a == e && b == f && c == g && d == h
 }
 
 /// The sums of the activations times the minima of a block of 16 rows, a lane for each row.
@@ -260,27 +356,24 @@ fn add_part<S: Simd, F: Block256<N>, const N: usize, const C: usize, const SHORT
 fn row_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     s: S,
     rows: &[&[u8; N]; 16],
+    scales: [S::Bytes; 4],
     x: &[Block<'_, 256, 16>; C],
 ) -> [S::Ints; C] {
-    let mut halves = [[s.splat_int(0); 2]; C];
-    for half in 0..2 {
-        let mut fours = [[s.splat_int(0); 4]; C];
-        for r in 0..4 {
-            // Rows r and r + 4 share a vector, so that the reductions leave the lanes in order.
-            let mins = [F::mins(rows[8 * half + r]), F::mins(rows[8 * half + r + 4])];
-            for (fours, x) in fours.iter_mut().zip(x) {
-                fours[r] = s.dot_sums(F::RUN, mins, x.sums);
-            }
+    let mins = if F::RUN == 32 { scales } else { four_times::<S, N>(rows, |blocks| F::mins(s, blocks)) };
+    let mut minima = [s.splat_int(0); C];
+    for (minima, x) in minima.iter_mut().zip(x) {
+        let mut sums = *x.sums;
+        if F::RUN == 32 {
+            sums = [0; 16];
+            sums[8..].copy_from_slice(&s.sum_pairs(x.sums));
         }
-        for (halves, fours) in halves.iter_mut().zip(fours) {
-            halves[half] = s.sum_quads(fours);
+        let mut quads = [*minima; 4];
+        for (quad, mins) in quads.iter_mut().zip(mins) {
+            *quad = s.dot_sums(mins, &sums);
         }
+        *minima = s.sum_quads(quads);
     }
-    let mut sums = [s.splat_int(0); C];
-    for (sums, halves) in sums.iter_mut().zip(halves) {
-        *sums = s.sum_halves(halves);
-    }
-    sums
+    minima
 }
 
 #[inline(always)]
@@ -303,41 +396,40 @@ fn unpack_part<S: Simd, F: Block256<N>, const N: usize, const PART: usize>(
 /// Widens the integer scales and minima of a block of 16 rows.
 #[inline(always)]
 fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16], to: &mut Unpacked) {
-    let (mut scales, mut mins) = ([[0; 64]; 4], [[0; 64]; 4]);
-    for (r, block) in blocks.iter().enumerate() {
-        let (of_scales, of_mins) = (F::scales(block).to_le_bytes(), F::mins(block).to_le_bytes());
-        for i in 0..4 {
-            scales[i][4 * r..4 * r + 4].copy_from_slice(&of_scales[4 * i..4 * i + 4]);
-            mins[i][4 * r..4 * r + 4].copy_from_slice(&of_mins[4 * i..4 * i + 4]);
-        }
-    }
+    // Groups of four numbers of all rows.
+    let scales = s.turn(four_times::<S, N>(blocks, |blocks| F::scales(s, blocks)));
     for (j, to) in to.scales[..256 / F::RUN].iter_mut().enumerate() {
-        s.store_ints(s.lane_scale(s.bytes(&scales[j / 4]), j % 4), to);
+        s.store_ints(s.lane_scale(scales[j / 4], j % 4), to);
     }
+    if !takes_minima::<S, F, N>() {
+        return;
+    }
+    let mins = match F::RUN {
+        32 => [scales[2], scales[3], scales[2], scales[3]],
+        _ => s.turn(four_times::<S, N>(blocks, |blocks| F::mins(s, blocks))),
+    };
     for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
-        s.store_ints(s.lane_pair(s.bytes(&mins[j / 2]), j % 2 * 2, j % 2 * 2 + 1), to);
+        s.store_ints(s.lane_pair(mins[j / 2], j % 2 * 2, j % 2 * 2 + 1), to);
     }
 }
 
-/// The products of the codes of block `b`, times the scales.
+/// The products of the codes of a block, times the scales.
 #[inline(always)]
 fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &[Column<'_, 256, 16>; C],
-    b: usize,
+    x: &Blocks<'_, Sums, 256, C>,
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
-    let offsets = offsets::<S, F, N, C>(s, x, b);
     let mut sums = [[s.splat_int(0); R]; C];
     for part in 0..8 {
-        let codes = x.each_ref().map(|x| &x.qs[b].as_chunks().0[part]);
+        let codes = x.codes.each_ref().map(|codes| &codes.as_chunks().0[part]);
         let mut open = [[s.open(s.splat_int(0)); R]; C];
         eight!(G => {
             let run = (32 * part + 4 * G) / F::RUN;
             if (4 * G).is_multiple_of(F::RUN) {
-                for (open, offsets) in open.iter_mut().zip(&offsets) {
-                    *open = [s.open(s.splat_int(if kind.offset() != 0 { offsets[run] } else { 0 })); R];
+                for (open, sums) in open.iter_mut().zip(x.sums) {
+                    *open = [s.open(s.splat_int(if kind.offset() != 0 { sums.starts[run] } else { 0 })); R];
                 }
             }
             let rows = block.each_ref().map(|block| &block.codes[8 * part + G]);
@@ -350,43 +442,25 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
     sums
 }
 
-/// What the sums of the runs of block `b` begin with: the offset of the codes times the activations, where that costs nothing.
-#[inline(always)]
-fn offsets<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
-    s: S,
-    x: &[Column<'_, 256, 16>; C],
-    b: usize,
-) -> [[i32; 16]; C] {
-    let (offset, mut offsets) = (F::CODES.adapted::<S>().offset(), [[0; 16]; C]);
-    for (offsets, x) in offsets.iter_mut().zip(x) {
-        if S::SUMS_32 && offset != 0 {
-            s.store_ints(s.mul_int(s.short_ints(&run_sums(s, &x.sums[b], F::RUN)), -offset), offsets);
-        }
-    }
-    offsets
-}
-
 /// The same in loops, over as many groups as partial sums hold.
 #[inline(always)]
 fn scaled_runs<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &[Column<'_, 256, 16>; C],
-    b: usize,
+    x: &Blocks<'_, Sums, 256, C>,
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
     let mut codes = [&[[0; 4]; 64]; C];
-    for (codes, x) in codes.iter_mut().zip(x) {
-        *codes = fours(&x.qs[b]);
+    for (codes, x) in codes.iter_mut().zip(x.codes) {
+        *codes = fours(x);
     }
-    let offsets = offsets::<S, F, N, C>(s, x, b);
     let mut sums = [[s.splat_int(0); R]; C];
     let run = if S::SUMS_32 { F::RUN / 4 } else { kind.run().min(F::RUN / 4) };
     for first in (0..64).step_by(run) {
         let mut open = [[s.open(s.splat_int(0)); R]; C];
         if S::SUMS_32 && kind.offset() != 0 {
-            for (open, offsets) in open.iter_mut().zip(&offsets) {
-                *open = [s.open(s.splat_int(offsets[4 * first / F::RUN])); R];
+            for (open, sums) in open.iter_mut().zip(x.sums) {
+                *open = [s.open(s.splat_int(sums.starts[4 * first / F::RUN])); R];
             }
         }
         for g in (first..first + run).step_by(unroll::<S>(run)) {
@@ -425,36 +499,21 @@ fn add_scaled<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// The sums of activations in runs of 16, or the first 8 of 32.
-#[inline(always)]
-fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [i16; 16] {
-    let mut list = *sums;
-    if run == 32 {
-        list[..8].copy_from_slice(&s.sum_pairs(sums));
-    }
-    list
-}
-
-/// The sums of the activations of block `b`, times the minima.
+/// The sums of the activations times the minima.
 #[inline(always)]
 fn minima<S: Simd, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &[Column<'_, 256, 16>; C],
-    b: usize,
+    sums: &[Sums; C],
     run: usize,
 ) -> [[S::Ints; R]; C] {
     let mut minima = [[s.splat_int(0); R]; C];
-    let mut all = [[0; 16]; C];
-    for (sums, x) in all.iter_mut().zip(x) {
-        *sums = run_sums(s, &x.sums[b], run);
-    }
     eight!(J => {
         if J < 128 / run {
             let mins = block.each_ref().map(|block| s.ints(&block.mins[J]));
-            for (minima, sums) in minima.iter_mut().zip(&all) {
+            for (minima, sums) in minima.iter_mut().zip(sums) {
                 for (minima, mins) in minima.iter_mut().zip(mins) {
-                    *minima = s.add_pair::<J>(*minima, mins, sums);
+                    *minima = s.add_pair::<J>(*minima, mins, &sums.runs);
                 }
             }
         }
