@@ -8,7 +8,7 @@ use core::mem;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// As much as the kernel that needs most takes.
-const BYTES: usize = 304 << 10;
+const BYTES: usize = 132 << 10;
 
 /// Memory for one kernel at a time. What it holds before and after does not matter.
 #[repr(align(64))]
@@ -39,12 +39,6 @@ pub struct InScratch<'a, W> {
 pub(super) struct Room<'a>(&'a mut [u8]);
 
 impl<'a> Room<'a> {
-    /// The same once more, for what is over before the next is taken.
-    #[inline(always)]
-    pub fn again(&mut self) -> Room<'_> {
-        Room(self.0)
-    }
-
     /// The next `count` elements, which have any value.
     ///
     /// # Panics

@@ -220,6 +220,6 @@ pub(crate) fn nibbles<S: Simd>(s: S, both: S::Bytes) -> [S::Bytes; 2] {
 /// 16 bytes for each of four blocks.
 #[inline(always)]
 pub(crate) fn numbers<S: Simd, const N: usize>(s: S, blocks: [&[u8; N]; 4], of: impl Fn(&[u8; N]) -> u128) -> S::Bytes {
-    let [a, b, c, d] = blocks.map(|block| of(block).to_le_bytes());
-    s.quarters([&a, &b, &c, &d])
+    let [a, b, c, d] = blocks;
+    s.quarters([&of(a).to_le_bytes(), &of(b).to_le_bytes(), &of(c).to_le_bytes(), &of(d).to_le_bytes()])
 }

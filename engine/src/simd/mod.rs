@@ -301,8 +301,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Every other 16 bytes of 128: the first, the third and so on, then the second and so on.
     #[inline(always)]
     fn alternate_quarters(self, from: &[u8; 128]) -> [Self::Bytes; 2] {
-        let parts: &[[u8; 16]; 8] = from.as_chunks().0.first_chunk().expect("8 parts");
-        [0, 1].map(|i| self.quarters([&parts[i], &parts[i + 2], &parts[i + 4], &parts[i + 6]]))
+        let [a, b, c, d, e, f, g, h]: &[[u8; 16]; 8] = from.as_chunks().0.first_chunk().expect("8 parts");
+        [self.quarters([a, c, e, g]), self.quarters([b, d, f, h])]
     }
 
     /// 16 codes for each quarter.
@@ -391,8 +391,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// low 4 bits in the nibbles of bytes 8-11, and their high 2 bits on top of those first bytes.
     #[inline(always)]
     fn six_bit_scales(self, blocks: [&[u8; 16]; 4]) -> Self::Bytes {
-        let [a, b, c, d] = blocks.map(six_bits);
-        self.quarters([&a, &b, &c, &d])
+        let [a, b, c, d] = blocks;
+        self.quarters([&six_bits(a), &six_bits(b), &six_bits(c), &six_bits(d)])
     }
 
     /// For the four groups of each quarter `q`, scale `list[q]`.

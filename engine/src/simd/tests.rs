@@ -79,6 +79,10 @@ fn bytes<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
     ] {
         results.push((name, of_bytes(s, value)));
     }
+    let both: [u8; 128] = from_fn(|j| if j < 64 { i.a[j] } else { i.b[j - 64] });
+    for alternate in s.alternate_quarters(&both) {
+        results.push(("alternate_quarters", of_bytes(s, alternate)));
+    }
     let codes = [first(&i.x), first(&i.x[32..]), first(&i.x[16..]), first(&i.x[7..])];
     results.push(("code_quarters", of_bytes(s, s.code_quarters(codes))));
     results.push(("sum_codes", s.sum_codes(x).iter().map(|&sum| sum as u32).collect()));

@@ -1,8 +1,8 @@
 //! Products with blocks of 256.
 
-use super::panels::{Blocks, unroll, writes_out};
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Format, fours, wide_floats};
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
@@ -24,19 +24,8 @@ pub(super) struct Unpacked {
     min: [f32; 16],
 }
 
-/// What is made of the sums of a block of activations.
-#[derive(FromBytes, IntoBytes, KnownLayout)]
-#[repr(C)]
-pub(super) struct Sums {
-    /// What the sums of products of each run begin with, where the codes have an offset and that costs nothing.
-    starts: [i32; 16],
-    /// Those of runs of 16, or the first 8 of 32.
-    runs: [i16; 16],
-}
-
 impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     type Block = Unpacked;
-    type Sums = Sums;
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(
@@ -47,7 +36,7 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         ahead: Ahead<'_>,
     ) -> [S::Floats; C] {
         let offset = F::CODES.adapted::<S>().offset();
-        let scales = four_times::<S, N>(rows, |blocks| F::scales(s, blocks));
+        let scales = scales::<S, F, N>(s, rows);
         let minima = match takes_minima::<S, F, N>() {
             true => row_minima::<S, F, N, C>(s, rows, scales, x),
             false => [s.splat_int(0); C],
@@ -93,39 +82,28 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
     }
 
     #[inline(always)]
-    fn set_sums<S: Simd>(s: S, sums: &[i16; 16], to: &mut Sums) {
-        to.runs = *sums;
-        if F::RUN == 32 {
-            to.runs[..8].copy_from_slice(&s.sum_pairs(sums));
-        }
-        let offset = F::CODES.adapted::<S>().offset();
-        if S::SUMS_32 && offset != 0 {
-            s.store_ints(s.mul_int(s.short_ints(&to.runs), -offset), &mut to.starts);
-        }
-    }
-
-    #[inline(always)]
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
         block: &[Unpacked; R],
-        x: Blocks<'_, Sums, 256, C>,
+        x: &[Column<'_, 256, 16>; C],
         wide: bool,
+        b: usize,
         y: &mut [[S::Floats; R]; C],
     ) {
         let offset = F::CODES.adapted::<S>().offset();
         let sums = match writes_out::<S>() {
-            true => scaled_codes::<S, F, N, R, C>(s, block, &x),
-            false => scaled_runs::<S, F, N, R, C>(s, block, &x),
+            true => scaled_codes::<S, F, N, R, C>(s, block, x, b),
+            false => scaled_runs::<S, F, N, R, C>(s, block, x, b),
         };
         let minima = match takes_minima::<S, F, N>() {
-            true => minima::<S, R, C>(s, block, x.sums, F::RUN),
+            true => minima::<S, R, C>(s, block, x, b, F::RUN),
             false => [[s.splat_int(0); R]; C],
         };
         if wide {
             for second in (1..C).step_by(2) {
                 let [sums, minima] = [sums, minima].map(|sums| [sums[second - 1], sums[second]]);
                 let [sums, minima] = wide_sums::<S, F, N, R>(s, sums, minima);
-                let dx = s.splat_float(x.d[second]);
+                let dx = s.splat_float(x[second].d[b]);
                 for (((y, i), m), block) in y[second].iter_mut().zip(sums).zip(minima).zip(block) {
                     let mut inner = s.mul(s.floats(&block.scale), i);
                     if F::MIN {
@@ -136,8 +114,8 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             }
             return;
         }
-        for (((y, sums), minima), d) in y.iter_mut().zip(sums).zip(minima).zip(x.d) {
-            let dx = s.splat_float(*d);
+        for (((y, sums), minima), x) in y.iter_mut().zip(sums).zip(minima).zip(x) {
+            let dx = s.splat_float(x.d[b]);
             for (((y, i), m), block) in y.iter_mut().zip(sums).zip(minima).zip(block) {
                 let scale = s.floats(&block.scale);
                 let inner = match F::MIN {
@@ -211,15 +189,29 @@ const fn takes_minima<S: Simd, F: Block256<N>, const N: usize>() -> bool {
     F::MIN || folds
 }
 
-/// What is made of four rows of 16 each: 0, 4, 8 and 12; 1, 5, 9 and 13; and so on.
+/// Rows 0, 4, 8 and 12 of 16; rows 1, 5, 9 and 13; and so on.
 #[inline(always)]
-fn four_times<S: Simd, const N: usize>(rows: &[&[u8; N]; 16], of: impl Fn([&[u8; N]; 4]) -> S::Bytes) -> [S::Bytes; 4] {
+fn fours_of_rows<'a, const N: usize>(rows: &[&'a [u8; N]; 16]) -> [[&'a [u8; N]; 4]; 4] {
     [
-        of([rows[0], rows[4], rows[8], rows[12]]),
-        of([rows[1], rows[5], rows[9], rows[13]]),
-        of([rows[2], rows[6], rows[10], rows[14]]),
-        of([rows[3], rows[7], rows[11], rows[15]]),
+        [rows[0], rows[4], rows[8], rows[12]],
+        [rows[1], rows[5], rows[9], rows[13]],
+        [rows[2], rows[6], rows[10], rows[14]],
+        [rows[3], rows[7], rows[11], rows[15]],
     ]
+}
+
+/// The integer scales of 16 rows.
+#[inline(always)]
+fn scales<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
+    let [a, b, c, d] = fours_of_rows(rows);
+    [F::scales(s, a), F::scales(s, b), F::scales(s, c), F::scales(s, d)]
+}
+
+/// The integer minima of 16 rows, where runs are of 16.
+#[inline(always)]
+fn mins<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
+    let [a, b, c, d] = fours_of_rows(rows);
+    [F::mins(s, a), F::mins(s, b), F::mins(s, c), F::mins(s, d)]
 }
 
 /// The products of the codes of a block of 16 rows times their scales, a lane for each row.
@@ -359,7 +351,7 @@ fn row_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     scales: [S::Bytes; 4],
     x: &[Block<'_, 256, 16>; C],
 ) -> [S::Ints; C] {
-    let mins = if F::RUN == 32 { scales } else { four_times::<S, N>(rows, |blocks| F::mins(s, blocks)) };
+    let mins = if F::RUN == 32 { scales } else { mins::<S, F, N>(s, rows) };
     let mut minima = [s.splat_int(0); C];
     for (minima, x) in minima.iter_mut().zip(x) {
         let mut sums = *x.sums;
@@ -397,7 +389,7 @@ fn unpack_part<S: Simd, F: Block256<N>, const N: usize, const PART: usize>(
 #[inline(always)]
 fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16], to: &mut Unpacked) {
     // Groups of four numbers of all rows.
-    let scales = s.turn(four_times::<S, N>(blocks, |blocks| F::scales(s, blocks)));
+    let scales = s.turn(scales::<S, F, N>(s, blocks));
     for (j, to) in to.scales[..256 / F::RUN].iter_mut().enumerate() {
         s.store_ints(s.lane_scale(scales[j / 4], j % 4), to);
     }
@@ -406,30 +398,32 @@ fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; 
     }
     let mins = match F::RUN {
         32 => [scales[2], scales[3], scales[2], scales[3]],
-        _ => s.turn(four_times::<S, N>(blocks, |blocks| F::mins(s, blocks))),
+        _ => s.turn(mins::<S, F, N>(s, blocks)),
     };
     for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
         s.store_ints(s.lane_pair(mins[j / 2], j % 2 * 2, j % 2 * 2 + 1), to);
     }
 }
 
-/// The products of the codes of a block, times the scales.
+/// The products of the codes of block `b`, times the scales.
 #[inline(always)]
 fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &Blocks<'_, Sums, 256, C>,
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
+    let offsets = offsets::<S, F, N, C>(s, x, b);
     let mut sums = [[s.splat_int(0); R]; C];
     for part in 0..8 {
-        let codes = x.codes.each_ref().map(|codes| &codes.as_chunks().0[part]);
+        let codes = x.each_ref().map(|x| &x.qs[b].as_chunks().0[part]);
         let mut open = [[s.open(s.splat_int(0)); R]; C];
         eight!(G => {
             let run = (32 * part + 4 * G) / F::RUN;
             if (4 * G).is_multiple_of(F::RUN) {
-                for (open, sums) in open.iter_mut().zip(x.sums) {
-                    *open = [s.open(s.splat_int(if kind.offset() != 0 { sums.starts[run] } else { 0 })); R];
+                for (open, offsets) in open.iter_mut().zip(&offsets) {
+                    *open = [s.open(s.splat_int(if kind.offset() != 0 { offsets[run] } else { 0 })); R];
                 }
             }
             let rows = block.each_ref().map(|block| &block.codes[8 * part + G]);
@@ -442,25 +436,43 @@ fn scaled_codes<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C
     sums
 }
 
+/// What the sums of the runs of block `b` begin with: the offset of the codes times the activations, where that costs nothing.
+#[inline(always)]
+fn offsets<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
+    s: S,
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
+) -> [[i32; 16]; C] {
+    let (offset, mut offsets) = (F::CODES.adapted::<S>().offset(), [[0; 16]; C]);
+    for (offsets, x) in offsets.iter_mut().zip(x) {
+        if S::SUMS_32 && offset != 0 {
+            s.store_ints(s.mul_int(s.short_ints(&run_sums(s, &x.sums[b], F::RUN)), -offset), offsets);
+        }
+    }
+    offsets
+}
+
 /// The same in loops, over as many groups as partial sums hold.
 #[inline(always)]
 fn scaled_runs<S: Simd, F: Block256<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &Blocks<'_, Sums, 256, C>,
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
     let mut codes = [&[[0; 4]; 64]; C];
-    for (codes, x) in codes.iter_mut().zip(x.codes) {
-        *codes = fours(x);
+    for (codes, x) in codes.iter_mut().zip(x) {
+        *codes = fours(&x.qs[b]);
     }
+    let offsets = offsets::<S, F, N, C>(s, x, b);
     let mut sums = [[s.splat_int(0); R]; C];
     let run = if S::SUMS_32 { F::RUN / 4 } else { kind.run().min(F::RUN / 4) };
     for first in (0..64).step_by(run) {
         let mut open = [[s.open(s.splat_int(0)); R]; C];
         if S::SUMS_32 && kind.offset() != 0 {
-            for (open, sums) in open.iter_mut().zip(x.sums) {
-                *open = [s.open(s.splat_int(sums.starts[4 * first / F::RUN])); R];
+            for (open, offsets) in open.iter_mut().zip(&offsets) {
+                *open = [s.open(s.splat_int(offsets[4 * first / F::RUN])); R];
             }
         }
         for g in (first..first + run).step_by(unroll::<S>(run)) {
@@ -499,21 +511,36 @@ fn add_scaled<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// The sums of the activations times the minima.
+/// The sums of activations in runs of 16, or the first 8 of 32.
+#[inline(always)]
+fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [i16; 16] {
+    let mut list = *sums;
+    if run == 32 {
+        list[..8].copy_from_slice(&s.sum_pairs(sums));
+    }
+    list
+}
+
+/// The sums of the activations of block `b`, times the minima.
 #[inline(always)]
 fn minima<S: Simd, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    sums: &[Sums; C],
+    x: &[Column<'_, 256, 16>; C],
+    b: usize,
     run: usize,
 ) -> [[S::Ints; R]; C] {
     let mut minima = [[s.splat_int(0); R]; C];
+    let mut all = [[0; 16]; C];
+    for (sums, x) in all.iter_mut().zip(x) {
+        *sums = run_sums(s, &x.sums[b], run);
+    }
     eight!(J => {
         if J < 128 / run {
             let mins = block.each_ref().map(|block| s.ints(&block.mins[J]));
-            for (minima, sums) in minima.iter_mut().zip(sums) {
+            for (minima, sums) in minima.iter_mut().zip(&all) {
                 for (minima, mins) in minima.iter_mut().zip(mins) {
-                    *minima = s.add_pair::<J>(*minima, mins, &sums.runs);
+                    *minima = s.add_pair::<J>(*minima, mins, sums);
                 }
             }
         }

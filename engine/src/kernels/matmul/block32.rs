@@ -1,8 +1,8 @@
 //! Products with blocks of 32.
 
-use super::panels::{Blocks, unroll, writes_out};
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Format, fours, wide_floats};
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block32, Codes};
 use crate::simd::{Simd, UNITS};
 use core::hint::black_box;
@@ -23,7 +23,6 @@ pub(super) struct Unpacked {
 
 impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     type Block = Unpacked;
-    type Sums = [i16; 1];
 
     #[inline(always)]
     fn terms<S: Simd, const C: usize>(
@@ -76,11 +75,6 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
         }
     }
 
-    #[inline(always)]
-    fn set_sums<S: Simd>(_: S, sums: &[i16; 1], to: &mut [i16; 1]) {
-        *to = *sums;
-    }
-
     /// Where nothing else happens to the sums of a block: 55 G multiply-adds per second, not 49 (Q4_0, 128 columns of 576,
     /// Node 24 on a Zen 4).
     #[inline(always)]
@@ -92,30 +86,32 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
         block: &[Unpacked; R],
-        x: Blocks<'_, [i16; 1], 32, C>,
+        x: &[Column<'_, 32, 1>; C],
         wide: bool,
+        b: usize,
         y: &mut [[S::Floats; R]; C],
     ) {
         let kind = F::CODES.adapted::<S>();
         let mut open = [[s.open(s.splat_int(0)); R]; C];
-        for (open, sums) in open.iter_mut().zip(x.sums) {
-            *open = [kind.open(s, sums[0]); R];
+        for (open, x) in open.iter_mut().zip(x) {
+            *open = [kind.open(s, x.sums[b][0]); R];
         }
         let sums = match writes_out::<S>() {
-            true => sums::<S, F, N, R, C>(s, block, x.codes, open),
-            false => sums_of_runs::<S, F, N, R, C>(s, block, x.codes, open),
+            true => sums::<S, F, N, R, C>(s, block, x, b, open),
+            false => sums_of_runs::<S, F, N, R, C>(s, block, x, b, open),
         };
         if wide {
             for second in (1..C).step_by(2) {
-                let of_x = UNITS as f32 * x.sums[second - 1][0] as f32 + x.sums[second][0] as f32;
+                let [of_first, of_x] = [second - 1, second].map(|c| x[c].sums[b][0] as f32);
                 let sums = wide_floats(s, [sums[second - 1], sums[second]]);
-                add_terms::<S, F, N, R>(s, block, sums, of_x, x.d[second], &mut y[second]);
+                let of_x = UNITS as f32 * of_first + of_x;
+                add_terms::<S, F, N, R>(s, block, sums, of_x, x[second].d[b], &mut y[second]);
             }
             return;
         }
-        for (((y, sums), of_x), d) in y.iter_mut().zip(sums).zip(x.sums).zip(x.d) {
+        for ((y, sums), x) in y.iter_mut().zip(sums).zip(x) {
             let sums = sums.map(|sums| s.to_floats(sums));
-            add_terms::<S, F, N, R>(s, block, sums, of_x[0] as f32, *d, y);
+            add_terms::<S, F, N, R>(s, block, sums, x.sums[b][0] as f32, x.d[b], y);
         }
     }
 }
@@ -140,16 +136,18 @@ fn add_terms<S: Simd, F: Block32<N>, const N: usize, const R: usize>(
     }
 }
 
-/// Adds the products of the codes of a block to `open`.
+/// Adds the products of the codes of block `b` to `open`.
 #[inline(always)]
 fn sums<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &[[i8; 32]; C],
+    x: &[Column<'_, 32, 1>; C],
+    b: usize,
     mut open: [[S::Partial; R]; C],
 ) -> [[S::Ints; R]; C] {
+    let codes = x.each_ref().map(|x| &x.qs[b]);
     let kind = F::CODES.adapted::<S>();
-    eight!(G => kind.add_group::<S, R, C, G>(s, block.each_ref().map(|block| &block.codes[G]), &x.each_ref(), &mut open));
+    eight!(G => kind.add_group::<S, R, C, G>(s, block.each_ref().map(|block| &block.codes[G]), &codes, &mut open));
     open.map(|open| open.map(|open| s.close(open)))
 }
 
@@ -158,13 +156,14 @@ fn sums<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
 fn sums_of_runs<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C: usize>(
     s: S,
     block: &[Unpacked; R],
-    x: &[[i8; 32]; C],
+    x: &[Column<'_, 32, 1>; C],
+    b: usize,
     mut open: [[S::Partial; R]; C],
 ) -> [[S::Ints; R]; C] {
     let kind = F::CODES.adapted::<S>();
     let mut codes = [&[[0; 4]; 8]; C];
     for (codes, x) in codes.iter_mut().zip(x) {
-        *codes = fours(x);
+        *codes = fours(&x.qs[b]);
     }
     let run = if S::SUMS_32 { 8 } else { kind.run() };
     // A compiler that knew how many there are would write them out, and sort them by sums.

@@ -166,8 +166,6 @@ impl<S: Simd> Product<'_, '_, S> {
 trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// A block of 16 rows, unpacked.
     type Block: FromBytes + IntoBytes + KnownLayout;
-    /// What is made of the sums of a block of a column.
-    type Sums: FromBytes + IntoBytes + KnownLayout;
 
     /// The terms of a block of 16 rows with one of each column, a lane for each row. Where columns are wide, every other one has
     /// none.
@@ -182,21 +180,20 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
     /// Unpacks blocks of 16 rows to the parts `r` of a panel.
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Self::Block; R]]);
 
-    /// Prepares the sums of a block of a column.
-    fn set_sums<S: Simd>(s: S, sums: &[i16; SUMS], to: &mut Self::Sums);
-
     /// Whether [`Self::add_block`] loops over the groups of a block, one at a time, with no more sums than registers hold.
     /// Else it writes out as many as it can, in whatever order a compiler likes.
     fn loops<S: Simd>() -> bool {
         false
     }
 
-    /// Adds the terms of a block of `R` times 16 rows with one of each column. Where columns are wide, every other one has none.
+    /// Adds the terms of a block of `R` times 16 rows, block `b` of each column's part. Where columns are wide, every other one
+    /// has none.
     fn add_block<S: Simd, const R: usize, const C: usize>(
         s: S,
         block: &[Self::Block; R],
-        x: panels::Blocks<'_, Self::Sums, LEN, C>,
+        x: &[Column<'_, LEN, SUMS>; C],
         wide: bool,
+        b: usize,
         y: &mut [[S::Floats; R]; C],
     );
 }
