@@ -351,7 +351,7 @@ fn row_minima<S: Simd, F: Block256<N>, const N: usize, const C: usize>(
     scales: [S::Bytes; 4],
     x: &[Block<'_, 256, 16>; C],
 ) -> [S::Ints; C] {
-    let mins = if F::RUN == 32 { scales } else { mins::<S, F, N>(s, rows) };
+    let mins = if F::RUN == 16 && F::MIN { mins::<S, F, N>(s, rows) } else { scales };
     let mut minima = [s.splat_int(0); C];
     for (minima, x) in minima.iter_mut().zip(x) {
         let mut sums = *x.sums;
@@ -398,7 +398,8 @@ fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; 
     }
     let mins = match F::RUN {
         32 => [scales[2], scales[3], scales[2], scales[3]],
-        _ => s.turn(mins::<S, F, N>(s, blocks)),
+        _ if F::MIN => s.turn(mins::<S, F, N>(s, blocks)),
+        _ => scales,
     };
     for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
         s.store_ints(s.lane_pair(mins[j / 2], j % 2 * 2, j % 2 * 2 + 1), to);
