@@ -4,7 +4,7 @@
 //! `i16`; `madd` with a pair of scales widens those sums, so a block's integer scale costs nothing. With VNNI, `dpbusd` adds
 //! up products in `i32`.
 
-use super::{Kernel, Level, Simd, x86};
+use super::{Kernel, Level, NoTiles, Simd, x86};
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and F16C, and where `VNNI` is set, AVX-VNNI.
@@ -74,6 +74,7 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     type Partial = Sums;
     /// As `i16`.
     type Scales = __m256i;
+    type Tiles = NoTiles<Self::Ints>;
 
     const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = VNNI;

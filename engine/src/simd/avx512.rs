@@ -1,18 +1,27 @@
-//! AVX-512 (F, BW, DQ, VL) with VNNI: a vector of 64 bytes is one register.
+//! AVX-512 (F, BW, DQ, VL) with VNNI: a vector of 64 bytes is one register. There may be tiles beside it.
 
-use super::{Kernel, Level, Simd, x86};
+use super::{Amx, Kernel, Level, Simd, x86};
 use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Debug, Clone, Copy)]
-pub struct Avx512Vnni(());
+pub struct Avx512Vnni {
+    /// Whether this is [`Level::AmxInt8`]: a choice, not a type, so that kernels are compiled once for both.
+    tiles: bool,
+}
 
 impl Avx512Vnni {
     /// The proof, where this CPU and its system support the instructions.
     #[inline]
     pub fn new() -> Option<Self> {
-        x86::has(Level::Avx512Vnni).then_some(Self(()))
+        x86::has(Level::Avx512Vnni).then_some(Self { tiles: false })
+    }
+
+    /// The same, where there are tiles as well.
+    #[inline]
+    pub fn with_tiles() -> Option<Self> {
+        x86::has(Level::AmxInt8).then_some(Self { tiles: true })
     }
 }
 
@@ -43,14 +52,21 @@ impl Simd for Avx512Vnni {
     type Partial = __m512i;
     /// As `i32`.
     type Scales = __m512i;
+    type Tiles = Amx;
 
+    const HAS_TILES: bool = true;
     const ACCUMULATORS: usize = 24;
     const SUMS_32: bool = true;
     const PREFERS_UNSIGNED: bool = true;
 
     #[inline(always)]
     fn level(self) -> Level {
-        Level::Avx512Vnni
+        if self.tiles { Level::AmxInt8 } else { Level::Avx512Vnni }
+    }
+
+    #[inline(always)]
+    fn tiles(self) -> Option<Amx> {
+        if self.tiles { Amx::set_up() } else { None }
     }
 
     // Here rather than on `enter`, where the attribute has no effect: a function with other features is never inlined here.

@@ -3,7 +3,7 @@
 //! A kernel is written once, as a [`Kernel`] that is generic over [`Simd`]: about fifty operations on vectors of 64 bytes,
 //! 16 `i32` and 16 `f32`, which a level holds in as many registers as it needs. [`Level::run`] compiles it once per
 //! [`Level`], inside a function that has the level's instructions enabled, so that plain loops in a kernel vectorize for
-//! the level as well. The zero-sized value that implements [`Simd`] is the proof that the CPU has the instructions, which
+//! the level as well. The value that implements [`Simd`] is the proof that the CPU has the instructions, which
 //! makes every operation safe to call.
 //!
 //! All levels give the same bits. Integer operations are exact within the ranges that they state; floating-point ones
@@ -11,6 +11,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod amx;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod avx2;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -20,11 +22,14 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod tiles;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+pub use amx::Amx;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 pub use avx2::{Avx, Avx2, AvxVnni};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -32,6 +37,7 @@ pub use avx512::Avx512Vnni;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 pub use neon::{Arm, Neon, NeonDotprod, NeonI8mm};
 pub use scalar::Scalar;
+pub use tiles::{NoTiles, Tiles};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub use wasm::{RelaxedPairs, RelaxedSimd, Simd128, Wasm};
 
@@ -55,6 +61,8 @@ pub enum Level {
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
+    /// The same with AMX for 8-bit integers.
+    AmxInt8,
     /// 64-bit Arm.
     Neon,
     /// 64-bit Arm with `dotprod`.
@@ -76,6 +84,7 @@ impl Level {
         Level::Avx2,
         Level::AvxVnni,
         Level::Avx512Vnni,
+        Level::AmxInt8,
         Level::Neon,
         Level::NeonDotprod,
         Level::NeonI8mm,
@@ -113,6 +122,7 @@ impl Level {
             Level::Avx2 => "avx2",
             Level::AvxVnni => "avx-vnni",
             Level::Avx512Vnni => "avx512-vnni",
+            Level::AmxInt8 => "amx-int8",
             Level::Neon => "neon",
             Level::NeonDotprod => "neon-dotprod",
             Level::NeonI8mm => "neon-i8mm",
@@ -139,6 +149,11 @@ impl Level {
             }
             Level::Avx512Vnni => {
                 if let Some(token) = Avx512Vnni::new() {
+                    return token.run(kernel);
+                }
+            }
+            Level::AmxInt8 => {
+                if let Some(token) = Avx512Vnni::with_tiles() {
                     return token.run(kernel);
                 }
             }
@@ -254,6 +269,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Partial: Copy;
     /// 16 integer scales of a block.
     type Scales: Copy;
+    /// Registers of matrices, or [`NoTiles`].
+    type Tiles: Tiles<Self::Bytes, Ints = Self::Ints>;
 
     /// How many vectors of sums fit in registers, beside what feeds them: 24, 6 or 3.
     const ACCUMULATORS: usize;
@@ -267,8 +284,17 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// order of the file.
     const PREFETCHES: bool = true;
 
+    /// Whether some CPUs of this level have tiles.
+    const HAS_TILES: bool = false;
+
     /// The level that this is.
     fn level(self) -> Level;
+
+    /// This thread's tiles, set up until they are dropped.
+    #[inline(always)]
+    fn tiles(self) -> Option<Self::Tiles> {
+        None
+    }
 
     /// Runs `kernel` in a function of its own that has this level's instructions.
     fn run<K: Kernel>(self, kernel: K) -> K::Out;

@@ -8,7 +8,7 @@
 //! Instructions whose intrinsics the oldest supported compiler lacks are written as assembly: `sdot` and the conversions
 //! of `f16`.
 
-use super::{Kernel, Level, Simd};
+use super::{Kernel, Level, NoTiles, Simd};
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -108,6 +108,7 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     type Partial = [int32x4_t; 4];
     /// As `i32`.
     type Scales = [int32x4_t; 4];
+    type Tiles = NoTiles<Self::Ints>;
 
     const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = true;

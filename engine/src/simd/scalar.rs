@@ -2,7 +2,7 @@
 //!
 //! Operations are calls here: inlined into every kernel they would be most of the program.
 
-use super::{Kernel, Level, Simd};
+use super::{Kernel, Level, NoTiles, Simd};
 use core::array::from_fn;
 use half::{bf16, f16};
 
@@ -27,6 +27,7 @@ impl Simd for Scalar {
     type Floats = [f32; 16];
     type Partial = [i32; 16];
     type Scales = u128;
+    type Tiles = NoTiles<Self::Ints>;
 
     const ACCUMULATORS: usize = 6;
     const SUMS_32: bool = true;

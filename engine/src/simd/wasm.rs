@@ -11,7 +11,7 @@
 //!   `w * x = (w ^ m) * |x| + (m & |x|)`, `m` being all ones where `x` is negative. That pays for fours.
 //! - Without them, the even and the odd bytes of groups are multiplied as `i16`, which adds products in pairs.
 
-use super::{Kernel, Level, Simd, UNITS};
+use super::{Kernel, Level, NoTiles, Simd, UNITS};
 use core::arch::wasm32::*;
 
 /// Proof that the program is compiled for vectors, and where they are set, for relaxed ones, and runs where the dot product
@@ -104,6 +104,7 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     type Partial = Sums;
     /// As `i32`, or as pairs of `i16` that are the same.
     type Scales = [v128; 4];
+    type Tiles = NoTiles<Self::Ints>;
 
     // Of an x86-64 processor's 16 registers of 16 bytes, which are what most browsers have.
     const ACCUMULATORS: usize = 3;

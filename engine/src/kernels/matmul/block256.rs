@@ -1,8 +1,9 @@
 //! Products with blocks of 256.
 
-use super::panels::{unroll, writes_out};
+use super::panels::{Lines, Panels, unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours, wide_floats};
+use super::tiles::{Place, Step};
+use super::{Column, Format, Quantized, fours, tiles256, wide_floats};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
@@ -126,6 +127,33 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
             }
         }
     }
+
+    const TILE_BLOCKS: usize = 1;
+    const TILES: usize = 2;
+    type Weights = tiles256::Weights;
+    type Gathered = tiles256::Gathered;
+
+    #[inline(always)]
+    fn unpack_tiles<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Self::Weights]) {
+        tiles256::unpack::<S, F, N>(s, tiles, rows, to);
+    }
+
+    #[inline(always)]
+    fn gather<S: Simd>(s: S, x: &Quantized<'_, 256, 16>, column: usize, block: usize, to: &mut Self::Gathered) {
+        tiles256::gather::<S, F, N>(s, x, column, block, to);
+    }
+
+    #[inline(always)]
+    fn add_tiles<S: Simd>(
+        s: S,
+        tiles: &S::Tiles,
+        work: &mut Panels<'_, '_, Self, 256, 16, N>,
+        place: Place,
+        step: Step<'_, Self::Weights, Self::Gathered>,
+        next: &mut Lines<'_>,
+    ) {
+        tiles256::add::<S, F, N>(s, tiles, work, place, step, next);
+    }
 }
 
 /// The sums of first and second codes of a block together, and of minima. Where there are none, they fold an offset of the
@@ -202,14 +230,14 @@ fn fours_of_rows<'a, const N: usize>(rows: &[&'a [u8; N]; 16]) -> [[&'a [u8; N];
 
 /// The integer scales of 16 rows.
 #[inline(always)]
-fn scales<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
+pub(super) fn scales<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
     let [a, b, c, d] = fours_of_rows(rows);
     [F::scales(s, a), F::scales(s, b), F::scales(s, c), F::scales(s, d)]
 }
 
 /// The integer minima of 16 rows, where runs are of 16.
 #[inline(always)]
-fn mins<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
+pub(super) fn mins<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
     let [a, b, c, d] = fours_of_rows(rows);
     [F::mins(s, a), F::mins(s, b), F::mins(s, c), F::mins(s, d)]
 }
@@ -514,7 +542,7 @@ fn add_scaled<S: Simd, const R: usize, const C: usize>(
 
 /// The sums of activations in runs of 16, or the first 8 of 32.
 #[inline(always)]
-fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [i16; 16] {
+pub(super) fn run_sums<S: Simd>(s: S, sums: &[i16; 16], run: usize) -> [i16; 16] {
     let mut list = *sums;
     if run == 32 {
         list[..8].copy_from_slice(&s.sum_pairs(sums));

@@ -45,7 +45,7 @@ pub(super) struct Panels<'a, 'o, F, const LEN: usize, const SUMS: usize, const N
 }
 
 /// Cache lines to ask for: of pieces of some rows, which end `stride` bytes after each other, with `gap` bytes between.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
     end: usize,
@@ -67,13 +67,13 @@ impl<'a> Lines<'a> {
 
     /// All of them, in as many turns.
     #[inline(always)]
-    fn in_turns(self, turns: usize, near: bool) -> Self {
+    pub fn in_turns(self, turns: usize, near: bool) -> Self {
         Self { each: self.left.div_ceil(turns), near, ..self }
     }
 
     /// A turn.
     #[inline(always)]
-    fn prefetch<S: Simd>(&mut self, s: S) {
+    pub fn prefetch<S: Simd>(&mut self, s: S) {
         let now = self.each.min(self.left);
         self.left -= now;
         for _ in 0..now {
@@ -99,6 +99,12 @@ where
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { mut work, scratch } = self;
+        if S::HAS_TILES
+            && work.fits_tiles()
+            && let Some(tiles) = s.tiles()
+        {
+            return work.tiles(s, &tiles, scratch);
+        }
         match S::ACCUMULATORS {
             ..6 if F::loops::<S>() => work.panels::<S, 1, 2>(s, scratch),
             ..6 => work.panels::<S, 1, 3>(s, scratch),
@@ -151,7 +157,7 @@ where
 
     /// What a panel of `rows` rows is made of that comes after the one before row `first`.
     #[inline(always)]
-    fn next(&self, first: usize, from: usize, depth: usize, rows: usize) -> Lines<'a> {
+    pub(super) fn next(&self, first: usize, from: usize, depth: usize, rows: usize) -> Lines<'a> {
         let (stride, len) = (self.x.blocks * N, depth * N);
         let (bytes, start) = if first < self.out.width() {
             (self.rows.bytes, first * stride + from * N)
