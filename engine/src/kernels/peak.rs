@@ -5,7 +5,7 @@
 use core::hint::black_box;
 use core::mem::size_of;
 
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Tiles};
 
 /// Calls of [`Simd::dot`] that go into one sum: with codes of 1, fewer than make it inexact.
 const DEPTH: usize = 64;
@@ -17,7 +17,7 @@ const AHEAD: usize = 4096;
 /// Multiplies codes in a register tile of `ROWS` x `COLUMNS` sums, as products of matrices do, and nothing else.
 ///
 /// Which tile is fastest depends on the level: on how many registers a sum takes, and on how long one waits for the last
-/// addition to it.
+/// addition to it. Where there are registers for whole matrices, there is but one.
 pub struct MultiplyAdd<const ROWS: usize, const COLUMNS: usize> {
     /// How often to fill the tile.
     pub rounds: usize,
@@ -29,6 +29,11 @@ impl<const ROWS: usize, const COLUMNS: usize> Kernel for MultiplyAdd<ROWS, COLUM
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> u64 {
+        if S::HAS_TILES
+            && let Some(tiles) = s.tiles()
+        {
+            return in_tiles(&tiles, self.rounds);
+        }
         let operands = [([s.splat(1); ROWS], [s.splat(3); COLUMNS]); OPERANDS];
         for _ in 0..self.rounds {
             let mut sums = [[s.open(s.splat_int(0)); COLUMNS]; ROWS];
@@ -45,6 +50,29 @@ impl<const ROWS: usize, const COLUMNS: usize> Kernel for MultiplyAdd<ROWS, COLUM
         }
         (self.rounds * DEPTH * ROWS * COLUMNS * size_of::<S::Bytes>()) as u64
     }
+}
+
+/// Multiplies tiles of 16 rows and 64 codes.
+#[inline(always)]
+fn in_tiles<B, T: Tiles<B>>(tiles: &T, rounds: usize) -> u64 {
+    let operands = [[1; 64]; 16];
+    tiles.load::<4>(&operands);
+    tiles.load::<5>(&operands);
+    tiles.load::<6>(&operands);
+    tiles.load::<7>(&operands);
+    for _ in 0..rounds {
+        tiles.zero::<0>();
+        tiles.zero::<1>();
+        tiles.zero::<2>();
+        tiles.zero::<3>();
+        for _ in 0..DEPTH {
+            tiles.dot::<0, 4, 6>();
+            tiles.dot::<1, 4, 7>();
+            tiles.dot::<2, 5, 6>();
+            tiles.dot::<3, 5, 7>();
+        }
+    }
+    (rounds * DEPTH * 4 * 16 * 16 * 64) as u64
 }
 
 /// Reads memory at `STREAMS` places at a time, in ascending order.

@@ -73,7 +73,7 @@ impl Tiles<__m512i> for Amx {
 
     #[inline(always)]
     fn load_rows<const TILE: usize>(&self, from: &[i8], stride: usize) {
-        assert!(from.len() >= 64 && stride <= (from.len() - 64) / 15, "16 rows of 64 codes");
+        assert!(stride.saturating_mul(15).saturating_add(64) <= from.len(), "16 rows of 64 codes");
         tile!(
             "tileloadd tmm{}, [{} + {}]", const TILE, in(reg) from.as_ptr(), in(reg) stride,
             options(readonly, nostack, preserves_flags)

@@ -3,16 +3,19 @@
 //! As [`panels`](super::panels) does, this unpacks rows once for all columns, in ranges of elements; but what it keeps of 16
 //! rows is what a tile takes, and so are the columns as they lie. A product of tiles goes on while vectors make terms of the
 //! sums of the one before, which they find in memory. What terms need of the columns, beside their codes, is gathered first.
+//!
+//! With 256 columns, one thread and the weights in the second-level cache, Q4_K reached 390 G multiply-adds per second, where
+//! panels of AVX-512 do 200; Q4_1, which makes terms of each 32 products, 195 where they do 160 (Emerald Rapids).
 
 use super::panels::Panels;
-use super::{Format, padded, sixteen_rows};
+use super::{Format, Quantized, padded, sixteen_rows};
 use crate::kernels::Scratch;
 use crate::simd::Simd;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// Rows and columns of a tile of sums.
 pub(super) const SIDE: usize = 16;
-/// Elements per row that are kept.
+/// Elements per row that are unpacked at a time.
 const DEPTH: usize = 1024;
 /// Tiles of columns that are gone through with each 16 rows.
 const COLUMN_TILES: usize = 16;
@@ -66,9 +69,12 @@ impl<F, const LEN: usize, const SUMS: usize, const N: usize> Panels<'_, '_, F, L
 where
     F: Format<LEN, SUMS, N>,
 {
-    /// Whether this can be done with tiles. Those of blocks of 32 take two at a time, which have to be there.
+    /// Whether to do this in tiles: not where more than a quarter of them would be done twice, since that is slower than
+    /// [`panels`](super::panels). Those of blocks of 32 take two at a time, which have to be there.
     pub(super) fn fits_tiles(&self) -> bool {
-        !self.x.wide && self.x.n >= SIDE && self.x.blocks.is_multiple_of(F::TILE_BLOCKS)
+        let Quantized { n, wide, blocks, .. } = self.x;
+        let worth_it = n >= SIDE && 4 * n >= 3 * n.next_multiple_of(SIDE);
+        worth_it && !wide && blocks.is_multiple_of(F::TILE_BLOCKS)
     }
 
     /// The product.
@@ -124,11 +130,13 @@ where
 
     /// Stores elements of the result.
     #[inline(always)]
-    pub(super) fn store_results(&mut self, place: Place, column: usize, y: &[f32; SIDE]) {
+    pub(super) fn store_results<S: Simd>(&mut self, s: S, place: Place, column: usize, y: S::Floats) {
         let row = &mut self.out.row(column)[place.first..];
-        match row.first_chunk_mut() {
-            Some(row) => *row = *y,
-            None => row.copy_from_slice(&y[..row.len()]),
+        if let Some(row) = row.first_chunk_mut() {
+            return s.store_floats(y, row);
         }
+        let mut lanes = [0.0; SIDE];
+        s.store_floats(y, &mut lanes);
+        row.copy_from_slice(&lanes[..row.len()]);
     }
 }

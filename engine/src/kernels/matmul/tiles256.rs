@@ -1,12 +1,11 @@
 //! Tiles of blocks of 256: codes times their integer scales, in two bytes, whose products are added up over the block.
 
+use super::Quantized;
 use super::block256::{Of256, mins, run_sums, scales};
 use super::panels::{Lines, Panels};
 use super::tiles::{ColumnTile, Kept, Place, Step};
-use super::Quantized;
 use crate::quant::{Block256, Codes};
 use crate::simd::{Simd, Tiles};
-use core::marker::PhantomData;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// A block of 16 rows.
@@ -49,7 +48,11 @@ pub(super) fn unpack<S: Simd, F: Block256<N>, const N: usize>(
         unpack_part::<S, F, N, 2>(s, tiles, &blocks, &scales, to);
         unpack_part::<S, F, N, 3>(s, tiles, &blocks, &scales, to);
         if F::MIN {
-            let mins = if F::RUN == 32 { [scales[2], scales[3], scales[2], scales[3]] } else { s.turn(mins::<S, F, N>(s, &blocks)) };
+            let mins = if F::RUN == 32 {
+                [scales[2], scales[3], scales[2], scales[3]]
+            } else {
+                s.turn(mins::<S, F, N>(s, &blocks))
+            };
             for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
                 s.store_ints(s.lane_pair(mins[j / 2], j % 2 * 2, j % 2 * 2 + 1), to);
             }
@@ -111,16 +114,32 @@ pub(super) fn gather<S: Simd, F: Block256<N>, const N: usize>(
     }
 }
 
-/// One or two column tiles, and a block of them whose sums are kept.
+/// A block of 16 rows and one or two column tiles, whose sums are kept.
 #[derive(Clone, Copy)]
-struct Waiting {
+struct Waiting<'a> {
+    weights: &'a Weights,
+    x: [&'a Gathered; 2],
     columns: [ColumnTile; 2],
     count: usize,
-    /// The first of the tiles.
-    tile: usize,
-    block: usize,
     /// Which of the kept results are theirs.
     slot: usize,
+}
+
+/// What the terms of a block of 16 rows have in common, in registers.
+#[derive(Clone, Copy)]
+struct Factors<S: Simd> {
+    scale: S::Floats,
+    min: S::Floats,
+    mins: [S::Ints; 8],
+}
+
+impl<S: Simd> Factors<S> {
+    #[inline(always)]
+    fn new(s: S, weights: &Weights) -> Self {
+        let [a, b, c, d, e, f, g, h] = &weights.mins;
+        let mins = [s.ints(a), s.ints(b), s.ints(c), s.ints(d), s.ints(e), s.ints(f), s.ints(g), s.ints(h)];
+        Self { scale: s.floats(&weights.scale), min: s.floats(&weights.min), mins }
+    }
 }
 
 /// Adds the terms of 16 rows with all columns.
@@ -136,12 +155,12 @@ pub(super) fn add<S: Simd, F: Block256<N>, const N: usize>(
     next: &mut Lines<'_>,
 ) {
     let Step { weights, x, kept } = step;
-    let count = x.len() / weights.len();
-    let mut terms = Terms::<F, N> { weights, x, waiting: None, done: 0, format: PhantomData };
-    for (slot, tile) in (0..count).step_by(2).enumerate() {
-        let count = (count - tile).min(2);
-        let columns = [0, count - 1].map(|i| ColumnTile::new(place.tile + tile + i, work.x.n));
-        let slot = slot % 2;
+    let (blocks, count) = (weights.len(), x.len() / weights.len());
+    let mut waiting: Option<Waiting<'_>> = None;
+    for (pair, tile) in (0..count).step_by(2).enumerate() {
+        let (count, slot) = ((count - tile).min(2), pair % 2);
+        let second = tile + count - 1;
+        let columns = [tile, second].map(|tile| ColumnTile::new(place.tile + tile, work.x.n));
         for (columns, results) in columns.iter().zip(&mut kept.results[slot]).take(count) {
             for (c, results) in results.iter_mut().enumerate() {
                 s.store_floats(work.results(s, place, columns.start + c), results);
@@ -151,107 +170,159 @@ pub(super) fn add<S: Simd, F: Block256<N>, const N: usize>(
             next.prefetch(s);
             let codes = columns.map(|columns| work.codes(columns, place.from + block));
             match count {
-                1 => multiply::<S, F, N, false>(s, tiles, weights, codes, &mut terms, kept),
-                _ => multiply::<S, F, N, true>(s, tiles, weights, codes, &mut terms, kept),
+                1 => multiply_one::<S, F, N>(s, tiles, weights, codes[0], waiting, kept),
+                _ => multiply_two::<S, F, N>(s, tiles, weights, codes, waiting, kept),
             }
-            if block == 0 {
-                terms.store_results(work, place, kept);
+            if let Some(complete) = waiting.filter(|_| block == 0) {
+                store_results(s, work, place, complete, kept);
             }
-            terms.waiting = Some(Waiting { columns, count, tile, block, slot });
-            terms.done = 0;
+            let x = [&x[tile * blocks + block], &x[second * blocks + block]];
+            waiting = Some(Waiting { weights, x, columns, count, slot });
         }
     }
-    terms.add(s, tiles, kept, usize::MAX);
-    terms.store_results(work, place, kept);
-}
-
-/// Terms of sums that are kept.
-struct Terms<'a, F, const N: usize> {
-    weights: &'a [Weights],
-    x: &'a [Gathered],
-    waiting: Option<Waiting>,
-    /// Of how many columns terms have been added.
-    done: usize,
-    format: PhantomData<F>,
-}
-
-impl<F: Block256<N>, const N: usize> Terms<'_, F, N> {
-    /// Adds those of up to `count` columns more.
-    #[inline(always)]
-    fn add<S: Simd>(&mut self, s: S, tiles: &S::Tiles, kept: &mut Kept, count: usize) {
-        let Some(waiting) = self.waiting else { return };
-        let weights = &self.weights[waiting.block];
-        for _ in 0..count.min(16 * waiting.count - self.done) {
-            let (tile, c) = (self.done / 16, self.done % 16);
-            let x = &self.x[(waiting.tile + tile) * self.weights.len() + waiting.block];
-            let sums = tiles.join(&kept.sums[2 * tile][c], &kept.sums[2 * tile + 1][c]);
-            let mut inner = s.mul(s.floats(&weights.scale), s.to_floats(sums));
-            if F::MIN {
-                let mut minima = s.splat_int(0);
-                eight!(J => {
-                    if J < 128 / F::RUN {
-                        minima = s.add_pair::<J>(minima, s.ints(&weights.mins[J]), &x.sums[c]);
-                    }
-                });
-                inner = s.sub(inner, s.mul(s.floats(&weights.min), s.to_floats(minima)));
-            }
-            let y = &mut kept.results[waiting.slot][tile][c];
-            s.store_floats(s.add(s.floats(y), s.mul(s.splat_float(x.d[c]), inner)), y);
-            self.done += 1;
-        }
-    }
-
-    /// Stores what is complete.
-    #[inline(always)]
-    fn store_results(&self, work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>, place: Place, kept: &Kept) {
-        let Some(waiting) = self.waiting else { return };
-        for (columns, results) in waiting.columns.iter().zip(&kept.results[waiting.slot]).take(waiting.count) {
-            for c in columns.first - columns.start..16 {
-                work.store_results(place, columns.start + c, &results[c]);
-            }
-        }
+    if let Some(last) = waiting {
+        add_all_terms::<S, F, N>(s, tiles, last, kept);
+        store_results(s, work, place, last, kept);
     }
 }
 
-/// Multiplies a block of 16 rows with one or two tiles of columns, and keeps the sums.
+/// Stores results that are complete.
 #[inline(always)]
-fn multiply<S: Simd, F: Block256<N>, const N: usize, const TWO: bool>(
+fn store_results<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>,
+    place: Place,
+    complete: Waiting<'_>,
+    kept: &Kept,
+) {
+    for (columns, results) in complete.columns.iter().zip(&kept.results[complete.slot]).take(complete.count) {
+        for (c, y) in results.iter().enumerate().skip(columns.first - columns.start) {
+            work.store_results(s, place, columns.start + c, s.floats(y));
+        }
+    }
+}
+
+/// Multiplies a block of 16 rows with two tiles of columns, and keeps the sums.
+#[inline(always)]
+fn multiply_two<S: Simd, F: Block256<N>, const N: usize>(
     s: S,
     tiles: &S::Tiles,
     weights: &Weights,
-    [x, y]: [(&[i8], usize); 2],
-    terms: &mut Terms<'_, F, N>,
+    x: [(&[i8], usize); 2],
+    waiting: Option<Waiting<'_>>,
     kept: &mut Kept,
 ) {
     tiles.zero::<0>();
     tiles.zero::<1>();
-    if TWO {
-        tiles.zero::<2>();
-        tiles.zero::<3>();
+    tiles.zero::<2>();
+    tiles.zero::<3>();
+    let factors = Factors::new(s, waiting.map_or(weights, |waiting| waiting.weights));
+    quarter::<S, F, N, 0>(s, tiles, weights, x, (waiting, factors), kept);
+    quarter::<S, F, N, 1>(s, tiles, weights, x, (waiting, factors), kept);
+    quarter::<S, F, N, 2>(s, tiles, weights, x, (waiting, factors), kept);
+    quarter::<S, F, N, 3>(s, tiles, weights, x, (waiting, factors), kept);
+    for (tile, sums) in kept.sums.iter_mut().enumerate() {
+        match tile {
+            0 => tiles.store::<0>(sums),
+            1 => tiles.store::<1>(sums),
+            2 => tiles.store::<2>(sums),
+            _ => tiles.store::<3>(sums),
+        }
     }
+}
+
+/// Multiplies quarter `K` of a block, and adds the terms of 8 of 32 columns that wait.
+#[inline(always)]
+fn quarter<S: Simd, F: Block256<N>, const N: usize, const K: usize>(
+    s: S,
+    tiles: &S::Tiles,
+    weights: &Weights,
+    [x, y]: [(&[i8], usize); 2],
+    waiting: (Option<Waiting<'_>>, Factors<S>),
+    kept: &mut Kept,
+) {
+    tiles.load_rows::<4>(&x.0[64 * K..], x.1);
+    tiles.load::<6>(&weights.low.as_chunks().0[K]);
+    tiles.dot_unsigned::<0, 4, 6>();
+    add_two_terms::<S, F, N>(s, tiles, 8 * K, waiting, kept);
+    tiles.load_rows::<5>(&y.0[64 * K..], y.1);
+    tiles.dot_unsigned::<2, 5, 6>();
+    add_two_terms::<S, F, N>(s, tiles, 8 * K + 2, waiting, kept);
+    tiles.load::<7>(&weights.high.as_chunks().0[K]);
+    tiles.dot::<1, 4, 7>();
+    add_two_terms::<S, F, N>(s, tiles, 8 * K + 4, waiting, kept);
+    tiles.dot::<3, 5, 7>();
+    add_two_terms::<S, F, N>(s, tiles, 8 * K + 6, waiting, kept);
+}
+
+/// Multiplies a block of 16 rows with one tile of columns, and keeps the sums.
+#[inline(always)]
+fn multiply_one<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    tiles: &S::Tiles,
+    weights: &Weights,
+    x: (&[i8], usize),
+    waiting: Option<Waiting<'_>>,
+    kept: &mut Kept,
+) {
+    tiles.zero::<0>();
+    tiles.zero::<1>();
     for (k, (low, high)) in weights.low.as_chunks().0.iter().zip(weights.high.as_chunks().0).enumerate() {
         tiles.load_rows::<4>(&x.0[64 * k..], x.1);
         tiles.load::<6>(low);
         tiles.dot_unsigned::<0, 4, 6>();
-        terms.add(s, tiles, kept, 2);
-        if TWO {
-            tiles.load_rows::<5>(&y.0[64 * k..], y.1);
-            tiles.dot_unsigned::<2, 5, 6>();
-            terms.add(s, tiles, kept, 2);
-        }
         tiles.load::<7>(high);
         tiles.dot::<1, 4, 7>();
-        terms.add(s, tiles, kept, 2);
-        if TWO {
-            tiles.dot::<3, 5, 7>();
-            terms.add(s, tiles, kept, 2);
-        }
     }
-    terms.add(s, tiles, kept, usize::MAX);
+    if let Some(waiting) = waiting {
+        add_all_terms::<S, F, N>(s, tiles, waiting, kept);
+    }
     tiles.store::<0>(&mut kept.sums[0]);
     tiles.store::<1>(&mut kept.sums[1]);
-    if TWO {
-        tiles.store::<2>(&mut kept.sums[2]);
-        tiles.store::<3>(&mut kept.sums[3]);
+}
+
+/// Adds the terms of all columns that wait.
+#[inline(always)]
+fn add_all_terms<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    tiles: &S::Tiles,
+    waiting: Waiting<'_>,
+    kept: &mut Kept,
+) {
+    let factors = Factors::new(s, waiting.weights);
+    for column in (0..16 * waiting.count).step_by(2) {
+        add_two_terms::<S, F, N>(s, tiles, column, (Some(waiting), factors), kept);
+    }
+}
+
+/// Adds the terms of columns `column` and `column + 1` of those that wait, if there are as many.
+#[inline(always)]
+fn add_two_terms<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    tiles: &S::Tiles,
+    column: usize,
+    (waiting, factors): (Option<Waiting<'_>>, Factors<S>),
+    kept: &mut Kept,
+) {
+    let Some(Waiting { x, count, slot, .. }) = waiting else { return };
+    if column >= 16 * count {
+        return;
+    }
+    let (tile, first) = (column / 16, column % 16);
+    let [low, high] = [2 * tile, 2 * tile + 1];
+    for c in first..first + 2 {
+        let sums = tiles.join(&kept.sums[low][c], &kept.sums[high][c]);
+        let mut inner = s.mul(factors.scale, s.to_floats(sums));
+        if F::MIN {
+            let mut minima = s.splat_int(0);
+            eight!(J => {
+                if J < 128 / F::RUN {
+                    minima = s.add_pair::<J>(minima, factors.mins[J], &x[tile].sums[c]);
+                }
+            });
+            inner = s.sub(inner, s.mul(factors.min, s.to_floats(minima)));
+        }
+        let y = &mut kept.results[slot][tile][c];
+        s.store_floats(s.add(s.floats(y), s.mul(s.splat_float(x[tile].d[c]), inner)), y);
     }
 }

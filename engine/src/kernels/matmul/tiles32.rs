@@ -93,27 +93,26 @@ pub(super) fn add<S: Simd, F: Block32<N>, const N: usize>(
         let columns = ColumnTile::new(place.tile + tile, work.x.n);
         let mut y = sixteen!(C => work.results(s, place, columns.start + C));
         let (codes, stride) = work.codes(columns, place.from);
-        for unit in 0..weights.len() {
+        next.prefetch(s);
+        tiles.load_rows::<4>(codes, stride);
+        multiply::<S, 0>(tiles, &weights[0], &mut even[0]);
+        multiply::<S, 1>(tiles, &weights[0], &mut even[1]);
+        // The first unit is out of the loop, which then has no branch that sums would be moved around for.
+        for unit in 1..weights.len() {
             next.prefetch(s);
             let [now, before] = if unit % 2 == 0 { [&mut *even, &mut *odd] } else { [&mut *odd, &mut *even] };
             tiles.load_rows::<4>(&codes[64 * unit..], stride);
             multiply::<S, 0>(tiles, &weights[unit], &mut now[0]);
-            if unit > 0 {
-                add_terms::<S, F, N, 0>(s, &weights[unit - 1], &x[unit - 1], &before[0], &mut y);
-            }
+            add_terms::<S, F, N, 0>(s, &weights[unit - 1], &x[unit - 1], &before[0], &mut y);
             multiply::<S, 1>(tiles, &weights[unit], &mut now[1]);
-            if unit > 0 {
-                add_terms::<S, F, N, 1>(s, &weights[unit - 1], &x[unit - 1], &before[1], &mut y);
-            }
+            add_terms::<S, F, N, 1>(s, &weights[unit - 1], &x[unit - 1], &before[1], &mut y);
         }
         let last = weights.len() - 1;
         let sums = if last % 2 == 0 { &*even } else { &*odd };
         add_terms::<S, F, N, 0>(s, &weights[last], &x[last], &sums[0], &mut y);
         add_terms::<S, F, N, 1>(s, &weights[last], &x[last], &sums[1], &mut y);
         for (c, y) in y.into_iter().enumerate().skip(columns.first - columns.start) {
-            let mut lanes = [0.0; 16];
-            s.store_floats(y, &mut lanes);
-            work.store_results(place, columns.start + c, &lanes);
+            work.store_results(s, place, columns.start + c, y);
         }
     }
 }
