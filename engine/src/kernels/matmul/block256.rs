@@ -1,9 +1,9 @@
 //! Products with blocks of 256.
 
-use super::panels::{Lines, Panels, unroll, writes_out};
+use super::panels::{Panels, unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::tiles::{Place, Step};
-use super::{Column, Format, Quantized, fours, tiles256, wide_floats};
+use super::{Column, Format, fours, tiles, wide_floats};
+use crate::kernels::Scratch;
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
@@ -128,31 +128,9 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
         }
     }
 
-    const TILE_BLOCKS: usize = 1;
-    const TILES: usize = 2;
-    type Weights = tiles256::Weights;
-    type Gathered = tiles256::Gathered;
-
     #[inline(always)]
-    fn unpack_tiles<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Self::Weights]) {
-        tiles256::unpack::<S, F, N>(s, tiles, rows, to);
-    }
-
-    #[inline(always)]
-    fn gather<S: Simd>(s: S, x: &Quantized<'_, 256, 16>, column: usize, block: usize, to: &mut Self::Gathered) {
-        tiles256::gather::<S, F, N>(s, x, column, block, to);
-    }
-
-    #[inline(always)]
-    fn add_tiles<S: Simd>(
-        s: S,
-        tiles: &S::Tiles,
-        work: &mut Panels<'_, '_, Self, 256, 16, N>,
-        place: Place,
-        step: Step<'_, Self::Weights, Self::Gathered>,
-        next: &mut Lines<'_>,
-    ) {
-        tiles256::add::<S, F, N>(s, tiles, work, place, step, next);
+    fn in_tiles<S: Simd>(s: S, work: &mut Panels<'_, '_, Self, 256, 16, N>, scratch: &mut Scratch) -> bool {
+        tiles::product(s, work, scratch)
     }
 }
 

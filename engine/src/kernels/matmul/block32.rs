@@ -1,9 +1,8 @@
 //! Products with blocks of 32.
 
-use super::panels::{Lines, Panels, unroll, writes_out};
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::tiles::{Place, Step};
-use super::{Column, Format, Quantized, fours, tiles32, wide_floats};
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block32, Codes};
 use crate::simd::{Simd, UNITS};
 use core::hint::black_box;
@@ -61,7 +60,13 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
         for (b, to) in panel.iter_mut().enumerate() {
             let (blocks, to) = (sixteen!(I => &rows[I][b]), &mut to[r]);
-            let [low, high] = turned_halves::<S, F, N>(s, &blocks);
+            // As sums are: rows r, r + 4, r + 8 and r + 12 share a vector, so that turning its quarters puts them in order.
+            let [p, q] = F::packed(s, [blocks[0], blocks[4], blocks[8], blocks[12]]);
+            let [t, u] = F::packed(s, [blocks[1], blocks[5], blocks[9], blocks[13]]);
+            let [v, w] = F::packed(s, [blocks[2], blocks[6], blocks[10], blocks[14]]);
+            let [x, y] = F::packed(s, [blocks[3], blocks[7], blocks[11], blocks[15]]);
+            let low = s.turn([p, t, v, x]);
+            let high = if F::SHARED { low } else { s.turn([q, u, w, y]) };
             store_half::<S, F, N, 0>(s, low, &mut to.codes);
             store_half::<S, F, N, 1>(s, high, &mut to.codes);
             let [scale, min] = F::scale_min_each(s, &blocks);
@@ -108,33 +113,6 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
             let sums = sums.map(|sums| s.to_floats(sums));
             add_terms::<S, F, N, R>(s, block, sums, x.sums[b][0] as f32, x.d[b], y);
         }
-    }
-
-    const TILE_BLOCKS: usize = 2;
-    const TILES: usize = 1;
-    type Weights = tiles32::Weights;
-    type Gathered = tiles32::Gathered;
-
-    #[inline(always)]
-    fn unpack_tiles<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Self::Weights]) {
-        tiles32::unpack::<S, F, N>(s, tiles, rows, to);
-    }
-
-    #[inline(always)]
-    fn gather<S: Simd>(s: S, x: &Quantized<'_, 32, 1>, column: usize, block: usize, to: &mut Self::Gathered) {
-        tiles32::gather(s, x, column, block, to);
-    }
-
-    #[inline(always)]
-    fn add_tiles<S: Simd>(
-        s: S,
-        tiles: &S::Tiles,
-        work: &mut Panels<'_, '_, Self, 32, 1, N>,
-        place: Place,
-        step: Step<'_, Self::Weights, Self::Gathered>,
-        next: &mut Lines<'_>,
-    ) {
-        tiles32::add::<S, F, N>(s, tiles, work, place, step, next);
     }
 }
 
@@ -212,21 +190,6 @@ fn sums_of_runs<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C:
         }
     }
     sums
-}
-
-/// What [`Block32::packed`] gives for 16 rows, turned so that a vector has four bytes of each row.
-#[inline(always)]
-pub(super) fn turned_halves<S: Simd, F: Block32<N>, const N: usize>(
-    s: S,
-    blocks: &[&[u8; N]; 16],
-) -> [[S::Bytes; 4]; 2] {
-    // As sums are: rows r, r + 4, r + 8 and r + 12 share a vector, so that turning its quarters puts them in order.
-    let [p, q] = F::packed(s, [blocks[0], blocks[4], blocks[8], blocks[12]]);
-    let [t, u] = F::packed(s, [blocks[1], blocks[5], blocks[9], blocks[13]]);
-    let [v, w] = F::packed(s, [blocks[2], blocks[6], blocks[10], blocks[14]]);
-    let [x, y] = F::packed(s, [blocks[3], blocks[7], blocks[11], blocks[15]]);
-    let low = s.turn([p, t, v, x]);
-    [low, if F::SHARED { low } else { s.turn([q, u, w, y]) }]
 }
 
 /// Stores half `HALF` of the codes of a block of 16 rows.

@@ -14,8 +14,8 @@
 //!
 //! With few columns the memory sets the pace: [`rows`] multiplies what it unpacks at once, and so does [`order`], where there
 //! is no prefetch. With more, arithmetic does: [`panels`] unpacks some rows to bytes, once, for all columns, and [`tiles`] does
-//! it for registers of matrices. What they need to know of blocks is in [`block32`] and [`block256`], [`tiles32`] and
-//! [`tiles256`]; [`float`] is for matrices of floats.
+//! so for registers of matrices, where there are any. What they need to know of blocks is in [`block32`] and [`block256`];
+//! [`float`] is for matrices of floats.
 
 /// An array of what is made of each index of 16 rows. Written out: of loops over vectors, compilers of WebAssembly make arrays
 /// in memory, and calls that copy them.
@@ -53,10 +53,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod tiles;
-mod tiles256;
-mod tiles32;
 
-use self::panels::{Lines, Panels};
+use self::panels::Panels;
 use super::{InScratch, Scratch};
 use crate::bytes::Tile;
 use crate::quant::{Block32, Block256, ColumnData, Columns, Float, TensorType, Visitor};
@@ -202,32 +200,14 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
         y: &mut [[S::Floats; R]; C],
     );
 
-    /// How many blocks of 16 rows make up [`Self::Weights`].
-    const TILE_BLOCKS: usize;
-    /// How many column tiles are multiplied at the same time.
-    const TILES: usize;
-    /// Blocks of 16 rows, as tiles take them.
-    type Weights: FromBytes + IntoBytes + KnownLayout;
-    /// What terms need of as many blocks of 16 columns, beside their codes.
-    type Gathered: FromBytes + IntoBytes + KnownLayout;
-
-    /// Unpacks blocks of 16 rows for tiles.
-    fn unpack_tiles<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Self::Weights]);
-
-    /// Gathers what terms need of 16 columns from column `column` on, from block `block` on.
-    fn gather<S: Simd>(s: S, x: &Quantized<'_, LEN, SUMS>, column: usize, block: usize, to: &mut Self::Gathered);
-
-    /// Adds the terms of 16 rows with all columns of which there is something in `x`: for each tile of them, as many as there
-    /// are of the weights. Asks for lines of the next rows.
-    fn add_tiles<S: Simd>(
-        s: S,
-        tiles: &S::Tiles,
-        work: &mut Panels<'_, '_, Self, LEN, SUMS, N>,
-        place: tiles::Place,
-        step: tiles::Step<'_, Self::Weights, Self::Gathered>,
-        next: &mut Lines<'_>,
-    ) where
-        Self: Sized;
+    /// Does the whole product in tiles, and returns true, where there are any and that is faster.
+    #[inline(always)]
+    fn in_tiles<S: Simd>(_: S, _: &mut Panels<'_, '_, Self, LEN, SUMS, N>, _: &mut Scratch) -> bool
+    where
+        Self: Sized,
+    {
+        false
+    }
 }
 
 /// Quantized columns in blocks of `LEN` with `SUMS` sums each. Where they are wide, those of second codes count, too: each

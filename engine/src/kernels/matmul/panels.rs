@@ -99,11 +99,8 @@ where
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { mut work, scratch } = self;
-        if S::HAS_TILES
-            && work.fits_tiles()
-            && let Some(tiles) = s.tiles()
-        {
-            return work.tiles(s, &tiles, scratch);
+        if S::HAS_TILES && F::in_tiles(s, &mut work, scratch) {
+            return;
         }
         match S::ACCUMULATORS {
             ..6 if F::loops::<S>() => work.panels::<S, 1, 2>(s, scratch),
