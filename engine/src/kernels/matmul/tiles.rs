@@ -5,8 +5,8 @@
 //! A product of tiles goes on while vectors make terms of the sums of the one before, which they find in memory. What terms
 //! need of the columns, beside their codes, is gathered first.
 //!
-//! With 256 columns, one thread and the weights in the second-level cache, Q4_K reached 390 G multiply-adds per second, where
-//! panels of AVX-512 do 200 (Emerald Rapids). Blocks of 32 make terms of each 32 products: there 195 to 222, not 160 to 195,
+//! With 256 columns, one thread and the weights in the second-level cache, Q4_K reached 330 G multiply-adds per second, where
+//! panels of AVX-512 do 190 (Emerald Rapids). Blocks of 32 make terms of each 32 products: there 195 to 222, not 160 to 195,
 //! were less than nothing, since a core with tiles in use has a lower clock for all else (SmolLM2 Q4_0: 870 tokens/s, not 1000).
 
 use super::block256::{Of256, mins, run_sums, scales};
@@ -24,8 +24,8 @@ const DEPTH: usize = 4;
 /// Tiles of columns that are gone through with each 16 rows.
 const COLUMN_TILES: usize = 16;
 
-/// Does the product in tiles, and returns true, where there are any and that is faster than panels: not where more than a
-/// quarter of the columns would be done twice.
+/// Does the product in tiles, and returns true, where there are any and that is faster than panels: not with few columns, nor
+/// where more than a quarter of them would be done twice.
 #[inline(always)]
 pub(super) fn product<S: Simd, F: Block256<N>, const N: usize>(
     s: S,
@@ -33,7 +33,7 @@ pub(super) fn product<S: Simd, F: Block256<N>, const N: usize>(
     scratch: &mut Scratch,
 ) -> bool {
     let Quantized { n, wide, blocks, .. } = work.x;
-    if wide || n < SIDE || 4 * n < 3 * n.next_multiple_of(SIDE) {
+    if wide || n < 2 * SIDE || 4 * n < 3 * n.next_multiple_of(SIDE) {
         return false;
     }
     let Some(tiles) = s.tiles() else { return false };
