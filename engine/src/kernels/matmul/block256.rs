@@ -215,7 +215,7 @@ pub(super) fn scales<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8
 
 /// The integer minima of 16 rows, where runs are of 16.
 #[inline(always)]
-pub(super) fn mins<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
+fn mins<S: Simd, F: Block256<N>, const N: usize>(s: S, rows: &[&[u8; N]; 16]) -> [S::Bytes; 4] {
     let [a, b, c, d] = fours_of_rows(rows);
     [F::mins(s, a), F::mins(s, b), F::mins(s, c), F::mins(s, d)]
 }
@@ -399,15 +399,26 @@ fn unpack_scales<S: Simd, F: Block256<N>, const N: usize>(s: S, blocks: &[&[u8; 
     for (j, to) in to.scales[..256 / F::RUN].iter_mut().enumerate() {
         s.store_ints(s.lane_scale(scales[j / 4], j % 4), to);
     }
-    if !takes_minima::<S, F, N>() {
-        return;
+    if takes_minima::<S, F, N>() {
+        unpack_minima::<S, F, N>(s, blocks, &scales, &mut to.mins);
     }
+}
+
+/// Widens the integer minima of a block of 16 rows, of which `scales` has groups of four scales, to pairs. Where there are
+/// none, the scales stand for them.
+#[inline(always)]
+pub(super) fn unpack_minima<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    blocks: &[&[u8; N]; 16],
+    scales: &[S::Bytes; 4],
+    to: &mut [[i32; 16]; 8],
+) {
     let mins = match F::RUN {
         32 => [scales[2], scales[3], scales[2], scales[3]],
         _ if F::MIN => s.turn(mins::<S, F, N>(s, blocks)),
-        _ => scales,
+        _ => *scales,
     };
-    for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
+    for (j, to) in to[..128 / F::RUN].iter_mut().enumerate() {
         s.store_ints(s.lane_pair(mins[j / 2], j % 2 * 2, j % 2 * 2 + 1), to);
     }
 }

@@ -9,7 +9,7 @@
 //! panels of AVX-512 do 190 (Emerald Rapids). Blocks of 32 make terms of each 32 products: there 195 to 222, not 160 to 195,
 //! were less than nothing, since a core with tiles in use has a lower clock for all else (SmolLM2 Q4_0: 870 tokens/s, not 1000).
 
-use super::block256::{Of256, mins, run_sums, scales};
+use super::block256::{Of256, run_sums, scales, unpack_minima};
 use super::panels::{Lines, Panels};
 use super::{Quantized, padded, sixteen_rows};
 use crate::kernels::Scratch;
@@ -135,14 +135,7 @@ fn unpack<S: Simd, F: Block256<N>, const N: usize>(
         unpack_part::<S, F, N, 2>(s, tiles, &blocks, &scales, to);
         unpack_part::<S, F, N, 3>(s, tiles, &blocks, &scales, to);
         if F::MIN {
-            let mins = if F::RUN == 32 {
-                [scales[2], scales[3], scales[2], scales[3]]
-            } else {
-                s.turn(mins::<S, F, N>(s, &blocks))
-            };
-            for (j, to) in to.mins[..128 / F::RUN].iter_mut().enumerate() {
-                s.store_ints(s.lane_pair(mins[j / 2], j % 2 * 2, j % 2 * 2 + 1), to);
-            }
+            unpack_minima::<S, F, N>(s, &blocks, &scales, &mut to.mins);
         }
         let [scale, min] = F::scale_min_each(s, &blocks);
         s.store_floats(scale, &mut to.scale);
