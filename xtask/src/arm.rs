@@ -14,7 +14,7 @@
 
 use crate::Outcome;
 use crate::cross::Cross;
-use crate::isa::{LEVELS, levels};
+use crate::isa::levels;
 use crate::process::{apt_install, check, exists};
 use std::env::consts::{ARCH, OS};
 use std::path::Path;
@@ -28,6 +28,9 @@ const DEBIAN_PACKAGES: [&str; 3] = ["qemu-user", "gcc-aarch64-linux-gnu", "libc6
 const UNIT: [&str; 4] = ["simd::", "quant::tests::", "kernels::matmul::", "kernels::attention::"];
 /// The tests of recorded answers.
 const RECORDED: [&str; 7] = ["test", "-p", "woolly-tests", "--test", "golden", "--test", "bits"];
+/// What to give cargo to have it print the levels of the machine that it runs programs on. With the tests' profile,
+/// nothing is built that they do not need as well.
+const LEVELS: [&str; 7] = ["run", "--quiet", "--profile=test", "-p", "woolly-tests", "--bin", "levels"];
 /// What the emulator must have.
 const EXPECTED: [&str; 3] = ["neon", "neon-dotprod", "neon-i8mm"];
 

@@ -5,9 +5,8 @@
 
 use crate::Outcome;
 use crate::npm::{self, Package};
-use crate::process::{cargo, check, installed, root};
+use crate::process::{beside_tests, check, installed, program, root, target_folder};
 use crate::real_models::{self, REAL_MODELS};
-use crate::wasm::target_folder;
 use crate::web;
 use std::path::PathBuf;
 use std::process::Command;
@@ -52,8 +51,6 @@ fn answers(models: &std::path::Path) -> Outcome<PathBuf> {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
     let real = REAL_MODELS.iter().map(|model| format!("{}={}", model.name, models.join(model.file).display()));
-    let mut command =
-        cargo(&["run", "--quiet", "--profile=test", "-p", "woolly-tests", "--bin", "write_answers", "--"]);
-    check(command.arg(&folder).args(real))?;
+    check(program(beside_tests("bits", "write_answers")?).arg(&folder).args(real))?;
     Ok(folder)
 }

@@ -31,10 +31,11 @@ enum Toolchain {
 }
 
 impl Cross {
-    /// Finds a way to build for `target`, installing what that takes.
+    /// Finds a way to build for `target`, installing what that takes: the target itself if possible, since building a
+    /// standard library takes minutes.
     pub fn new(target: &'static str, libraries: &'static str) -> Outcome<Self> {
-        if find(target)?.is_none() {
-            install(&["target", "add", target]);
+        if !prebuilt(target)? && !rustup(&["target", "add", target]) && source()?.is_none() {
+            debian();
         }
         let toolchain = find(target)?.ok_or_else(|| {
             format!(
@@ -48,8 +49,8 @@ impl Cross {
 
     /// The same, but with libraries that are built for the flags of the program: where a target's own do not fit them.
     pub fn from_source(target: &'static str, libraries: &'static str) -> Outcome<Self> {
-        if source()?.is_none() {
-            install(&["component", "add", "rust-src"]);
+        if !rust_src()? && !rustup(&["component", "add", "rust-src"]) && source()?.is_none() {
+            debian();
         }
         let toolchain = source()?.ok_or_else(|| {
             let packages = DEBIAN_PACKAGES.join(" ");
@@ -60,12 +61,7 @@ impl Cross {
 
     /// The same with the target's own libraries from rustup only, where these bring along what else it takes to link.
     pub fn prebuilt(target: &'static str) -> Outcome<Self> {
-        let installed = || -> Outcome<bool> { Ok(rustlib()?.join(target).join("lib").is_dir()) };
-        if !installed()? {
-            // A failure is reported below.
-            let _ = program("rustup").args(["target", "add", target]).status();
-        }
-        if !installed()? {
+        if !prebuilt(target)? && !rustup(&["target", "add", target]) {
             return Err(format!("no library for {target}; install it with `rustup target add {target}`").into());
         }
         Ok(Self { target, libraries: "", toolchain: Toolchain::Target })
@@ -86,24 +82,38 @@ impl Cross {
 }
 
 fn find(target: &str) -> Outcome<Option<Toolchain>> {
-    match rustlib()?.join(target).join("lib").is_dir() {
+    match prebuilt(target)? {
         true => Ok(Some(Toolchain::Target)),
         false => source(),
     }
 }
 
+/// Whether rustup has the target's libraries here.
+fn prebuilt(target: &str) -> Outcome<bool> {
+    Ok(rustlib()?.join(target).join("lib").is_dir())
+}
+
+/// Whether rustup has its sources here.
+fn rust_src() -> Outcome<bool> {
+    Ok(rustlib()?.join("src/rust/library").is_dir())
+}
+
 fn source() -> Outcome<Option<Toolchain>> {
     let debian = || Path::new(DEBIAN_SOURCE).is_dir() && Path::new(DEBIAN_RUSTC).exists();
-    Ok(match rustlib()?.join("src/rust/library").is_dir() {
+    Ok(match rust_src()? {
         true => Some(Toolchain::Source),
         false => debian().then_some(Toolchain::Debian),
     })
 }
 
-/// Tries each way to get a library, with rustup by this command of it; which one worked is seen by looking again.
-fn install(rustup: &[&str]) {
-    let rustup = program("rustup").args(rustup).status();
-    if !rustup.is_ok_and(|status| status.success()) && exists("apt-get") {
+/// Has rustup fetch something; returns whether it did.
+fn rustup(arguments: &[&str]) -> bool {
+    program("rustup").args(arguments).status().is_ok_and(|status| status.success())
+}
+
+/// Installs Debian's compiler and sources where that is possible.
+fn debian() {
+    if exists("apt-get") {
         // A failure here (not root, no network) is reported by the caller, with what to do about it.
         let _ = apt_install(&DEBIAN_PACKAGES);
     }

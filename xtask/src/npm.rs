@@ -1,8 +1,8 @@
 //! `cargo xtask npm`: the npm package `woolly-llm`, as a folder and packed.
 
 use crate::Outcome;
-use crate::process::{apt_install, check, exists, output, program, root};
-use crate::wasm::{self, target_folder};
+use crate::process::{apt_install, check, exists, output, program, root, target_folder};
+use crate::wasm;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -4,7 +4,7 @@ use crate::Outcome;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// The folder of the workspace, wherever the command was started.
 pub fn root() -> PathBuf {
@@ -34,14 +34,41 @@ pub fn cargo(arguments: &[&str]) -> Command {
 /// Builds the command line for release, and returns where it is.
 pub fn woolly() -> Outcome<PathBuf> {
     check(&mut cargo(&["build", "--release", "-p", "woolly"]))?;
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(root().join(folder).join("release").join(format!("woolly{}", std::env::consts::EXE_SUFFIX)))
+    Ok(target_folder().join("release").join(format!("woolly{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// The `cargo test` command of one file of tests.
+///
+/// It names no package: for one alone, with the features that this one asks for, cargo would compile the engine anew.
+pub fn cargo_test(file: &str) -> Command {
+    cargo(&["test", "--workspace", "--test", file])
+}
+
+/// Builds the programs of the package that has this file of tests, as its tests use them, and returns where one of them is.
+pub fn beside_tests(file: &str, name: &str) -> Outcome<PathBuf> {
+    check(cargo_test(file).arg("--no-run"))?;
+    Ok(target_folder().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Where cargo builds.
+pub fn target_folder() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Runs to the end with the terminal's own output.
 pub fn check(command: &mut Command) -> Outcome {
-    let status = command.status().map_err(|error| not_started(command, &error))?;
-    if status.success() { Ok(()) } else { Err(format!("{status}: {command:?}").into()) }
+    let end = command.status();
+    succeeded(command, end)
+}
+
+/// Runs some commands at the same time, each to its end; the first that failed is the error.
+pub fn check_together(mut commands: Vec<Command>) -> Outcome {
+    let children: Vec<_> = commands.iter_mut().map(Command::spawn).collect();
+    let ends: Vec<_> = children.into_iter().map(|child| child.and_then(|mut child| child.wait())).collect();
+    for (command, end) in commands.iter().zip(ends) {
+        succeeded(command, end)?;
+    }
+    Ok(())
 }
 
 /// Runs to the end and returns what it printed on standard output.
@@ -98,6 +125,11 @@ fn on_path(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     let folders = std::env::split_paths(&folders).chain([PathBuf::from("/usr/sbin")]);
     folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+fn succeeded(command: &Command, end: std::io::Result<ExitStatus>) -> Outcome {
+    let status = end.map_err(|error| not_started(command, &error))?;
+    if status.success() { Ok(()) } else { Err(format!("{status}: {command:?}").into()) }
 }
 
 fn not_started(command: &Command, error: &std::io::Error) -> String {

@@ -4,7 +4,7 @@
 //! same variable. What is there already is checked by its size alone; what is fetched, by its hash.
 
 use crate::Outcome;
-use crate::process::{apt_install, cargo, check, exists, program};
+use crate::process::{apt_install, cargo_test, check, exists, program};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -70,8 +70,8 @@ pub fn fetch() -> Outcome<PathBuf> {
 
 /// The `cargo test` command of the tests that run real models, which lie in `folder`.
 pub fn tests(folder: &Path) -> Command {
-    let mut command = cargo(&["test", "-p", "woolly-tests", "--test", "real_models", "--", "--ignored"]);
-    command.env(FOLDER, folder);
+    let mut command = cargo_test("real_models");
+    command.args(["--", "--ignored"]).env(FOLDER, folder);
     command
 }
 

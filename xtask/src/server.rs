@@ -7,10 +7,9 @@
 use crate::Outcome;
 use crate::browser;
 use crate::npm;
-use crate::process::{apt_install, cargo, check, exists, installed, program, root, woolly};
+use crate::process::{apt_install, beside_tests, check, exists, installed, program, root, target_folder, woolly};
 use crate::real_models::{self, find_file, sha256, user_cache};
 use crate::reference;
-use crate::wasm::target_folder;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,9 +33,7 @@ pub fn run(arguments: &[String]) -> Outcome {
 
 /// The command that runs the tests, with everything built and installed.
 pub fn suite() -> Outcome<Command> {
-    check(&mut cargo(&["build", "--profile=test", "-p", "woolly"]))?;
-    let binary = target_folder().join("debug").join(format!("woolly{}", std::env::consts::EXE_SUFFIX));
-    python_program("run.py", &binary)
+    python_program("run.py", &beside_tests("cli", "woolly")?)
 }
 
 /// Measures the server under load, beside llama-server where `--peer` or `--peer-bin PATH` asks for it.

@@ -3,7 +3,7 @@
 //! A stage that fails does not stop the ones after it, so one run shows everything that is wrong.
 
 use crate::process::{cargo, check, tee};
-use crate::{Outcome, arm, browser, isa, no_std, npm, real_models, server, tidy, wasm_levels};
+use crate::{Outcome, arm, browser, no_std, npm, real_models, server, tidy, wasm_levels};
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,7 +29,6 @@ const STAGES: &[Stage] = &[
     Stage { name: "tidy", run: || whole(tidy::run()) },
     Stage { name: "clippy", run: || whole(clippy()) },
     Stage { name: "tests", run: || tests(&mut cargo(&["test", "--workspace", "--no-fail-fast"])) },
-    Stage { name: "every instruction set", run: || all(isa::tests()?) },
     Stage { name: "64-bit Arm", run: || all(arm::tests()?) },
     Stage { name: "WebAssembly", run: || all(wasm_levels::tests()?) },
     Stage { name: "real models", run: model_tests },
