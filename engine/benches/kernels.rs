@@ -141,6 +141,7 @@ impl Quantized {
         let Self { kind, floats, qs, d, sums } = self;
         let data = match kind {
             Activation::F32 => ColumnData::F32(floats),
+            Activation::Short => ColumnData::Short(floats),
             Activation::Q8 => ColumnData::Q8 { qs, d, sums },
             Activation::Q8K => ColumnData::Q8K { qs, d, sums },
         };

@@ -209,7 +209,7 @@ impl Linear {
 
     /// Whether the activations that it takes have second codes.
     pub fn takes_wide(&self) -> bool {
-        self.wide && self.activation() != Activation::F32
+        self.wide && !matches!(self.activation(), Activation::F32 | Activation::Short)
     }
 }
 

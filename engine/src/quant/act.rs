@@ -2,6 +2,8 @@
 //!
 //! A block's scale is its largest magnitude divided by 127. It stays in `f32`, where ggml rounds it to `f16`.
 //!
+//! With matrices of `f16` they are floats of 13 bits, so that products are exact.
+//!
 //! Wide activations have 15 bits: a second code for each is what the first leaves, in units of 1/128 of its scale.
 
 use crate::simd::{Simd, UNITS};
@@ -11,6 +13,8 @@ use crate::simd::{Simd, UNITS};
 pub enum Activation {
     /// Plain `f32`.
     F32,
+    /// `f32` of 13 significant bits, as [`shorten`] makes them.
+    Short,
     /// Blocks of 32 int8 codes with an `f32` scale and their integer sum.
     Q8,
     /// Blocks of 256 int8 codes with an `f32` scale, and the integer sums of each 16 codes.
@@ -21,7 +25,7 @@ impl Activation {
     /// Activations per scale (1 for plain floats, which have none).
     pub fn block_len(self) -> usize {
         match self {
-            Activation::F32 => 1,
+            Activation::F32 | Activation::Short => 1,
             Activation::Q8 => 32,
             Activation::Q8K => 256,
         }
@@ -30,7 +34,7 @@ impl Activation {
     /// How many codes, scales and sums `k` activations quantize to.
     pub fn lens(self, k: usize) -> (usize, usize, usize) {
         match self {
-            Activation::F32 => (0, 0, 0),
+            Activation::F32 | Activation::Short => (0, 0, 0),
             Activation::Q8 => (k, k / 32, k / 32),
             Activation::Q8K => (k, k / 256, k / 16),
         }
@@ -55,6 +59,8 @@ pub struct Columns<'a> {
 pub enum ColumnData<'a> {
     /// `n * k` floats.
     F32(&'a [f32]),
+    /// `n * k` floats of 13 bits.
+    Short(&'a [f32]),
     /// Blocks of 32.
     Q8 {
         /// `n * k` codes in -127..=127.
@@ -80,6 +86,7 @@ impl Columns<'_> {
     pub fn activation(&self) -> Activation {
         match self.data {
             ColumnData::F32(_) => Activation::F32,
+            ColumnData::Short(_) => Activation::Short,
             ColumnData::Q8 { .. } => Activation::Q8,
             ColumnData::Q8K { .. } => Activation::Q8K,
         }
@@ -90,11 +97,11 @@ impl Columns<'_> {
         let (codes, scales, sums) = self.activation().lens(self.k);
         let n = if self.wide { 2 * self.n } else { self.n };
         let expected = match self.data {
-            ColumnData::F32(_) => (n * self.k, 0, 0),
+            ColumnData::F32(_) | ColumnData::Short(_) => (n * self.k, 0, 0),
             _ => (n * codes, n * scales, n * sums),
         };
         let found = match self.data {
-            ColumnData::F32(x) => (x.len(), 0, 0),
+            ColumnData::F32(x) | ColumnData::Short(x) => (x.len(), 0, 0),
             ColumnData::Q8 { qs, d, sums } | ColumnData::Q8K { qs, d, sums } => (qs.len(), d.len(), sums.len()),
         };
         assert_eq!(found, expected, "lengths of {} columns of {}", self.n, self.k);
@@ -139,6 +146,40 @@ pub fn quantize_rest<S: Simd>(
     quantize_by(s, kind, rest, scales, qs, d, sums);
 }
 
+/// Rounds to 13 significant bits, and then to multiples of 2^-123; magnitudes above 2^110 become that, and NaN stays NaN.
+///
+/// So the product with an `f16`, which has 11 bits and is a multiple of 2^-24, is a number of 24 bits that `f32` has: it is
+/// exact, and whether it is rounded before it is added to a sum makes no difference.
+///
+/// The high part of a number is what Veltkamp's splitting gives (Dekker, A floating-point technique for extending the available
+/// precision, 1971): with `u = (2^11 + 1) x`, it is `u - (u - x)`, each operation rounded.
+#[inline(always)]
+pub fn shorten<S: Simd>(s: S, x: &mut [f32]) {
+    let (whole, rest) = x.as_chunks_mut();
+    for x in whole {
+        let short = shortened(s, s.floats(x));
+        s.store_floats(short, x);
+    }
+    let mut padded = [0.0; 16];
+    padded[..rest.len()].copy_from_slice(rest);
+    let short = shortened(s, s.floats(&padded));
+    s.store_floats(short, &mut padded);
+    rest.copy_from_slice(&padded[..rest.len()]);
+}
+
+#[inline(always)]
+fn shortened<S: Simd>(s: S, x: S::Floats) -> S::Floats {
+    const MOST: f32 = f32::from_bits((127 + 110) << 23);
+    // What is added to it has its last bit at 2^-123.
+    const SMALL: f32 = f32::from_bits((127 - 100) << 23);
+    const SPLIT: f32 = (1 << 11) as f32 + 1.0;
+    let (zero, least, small) = (s.splat_float(0.0), s.splat_float(-MOST), s.splat_float(SMALL));
+    let at_most = s.sub(zero, s.max(least, s.sub(zero, x)));
+    let x = s.sub(s.add(s.max(least, at_most), small), small);
+    let u = s.mul(x, s.splat_float(SPLIT));
+    s.sub(u, s.sub(u, x))
+}
+
 /// Quantizes `x`, given the scale and the factor of each block.
 #[inline(always)]
 fn quantize_by<S: Simd>(
@@ -152,7 +193,7 @@ fn quantize_by<S: Simd>(
 ) {
     assert_eq!((qs.len(), d.len(), sums.len()), kind.lens(x.len()), "{kind:?} of {} activations", x.len());
     match kind {
-        Activation::F32 => {}
+        Activation::F32 | Activation::Short => {}
         Activation::Q8 => blocks_of_32(s, x, scales, qs, d, sums),
         Activation::Q8K => blocks_of_256(s, x, scales, qs, d, sums.as_chunks_mut().0),
     }

@@ -62,6 +62,9 @@ impl Codes {
 
 /// A floating-point type of `N` bytes, 16 of which are `W` bytes.
 pub(crate) trait Float<const N: usize, const W: usize> {
+    /// Whether products with the activations that the type takes are exact.
+    const EXACT: bool;
+
     /// 16 elements.
     fn floats<S: Simd>(s: S, from: &[u8; W]) -> S::Floats;
 }

@@ -7,6 +7,8 @@ use crate::simd::Simd;
 pub(crate) struct F32;
 
 impl Float<4, 64> for F32 {
+    const EXACT: bool = false;
+
     #[inline(always)]
     fn floats<S: Simd>(s: S, from: &[u8; 64]) -> S::Floats {
         s.f32s(from)
@@ -17,6 +19,8 @@ impl Float<4, 64> for F32 {
 pub(crate) struct F16;
 
 impl Float<2, 32> for F16 {
+    const EXACT: bool = true;
+
     #[inline(always)]
     fn floats<S: Simd>(s: S, from: &[u8; 32]) -> S::Floats {
         s.f16s(from)
@@ -27,6 +31,9 @@ impl Float<2, 32> for F16 {
 pub(crate) struct BF16;
 
 impl Float<2, 32> for BF16 {
+    /// It reaches so far down that no few bits of the other factor would do.
+    const EXACT: bool = false;
+
     #[inline(always)]
     fn floats<S: Simd>(s: S, from: &[u8; 32]) -> S::Floats {
         s.bf16s(from)

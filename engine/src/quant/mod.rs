@@ -25,7 +25,7 @@ mod q8_0;
 #[cfg(test)]
 mod tests;
 
-pub use act::{Activation, ColumnData, Columns, quantize, quantize_rest};
+pub use act::{Activation, ColumnData, Columns, quantize, quantize_rest, shorten};
 pub(crate) use block::{Block32, Block256, Codes, Float};
 
 use crate::simd::Scalar;
@@ -64,6 +64,7 @@ macro_rules! tensor_types {
             }
         }
     };
+    (@visit Short, $format:ty, $bytes:literal, $visitor:ident) => { tensor_types!(@visit F32, $format, $bytes, $visitor) };
     (@visit F32, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.float::<$format, $bytes, { 16 * $bytes }>() };
     (@visit Q8, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.block32::<$format, $bytes>() };
     (@visit Q8K, $format:ty, $bytes:literal, $visitor:ident) => { $visitor.block256::<$format, $bytes>() };
@@ -71,7 +72,7 @@ macro_rules! tensor_types {
 
 tensor_types! {
     F32 = 0, "F32", 1, 4, F32, float::F32;
-    F16 = 1, "F16", 1, 2, F32, float::F16;
+    F16 = 1, "F16", 1, 2, Short, float::F16;
     Q4_0 = 2, "Q4_0", 32, 18, Q8, q4_0::Q4_0;
     Q4_1 = 3, "Q4_1", 32, 20, Q8, q4_1::Q4_1;
     Q5_0 = 6, "Q5_0", 32, 22, Q8, q5_0::Q5_0;

@@ -1,7 +1,8 @@
 //! The formats once more, element by element and without [`Simd`](crate::simd::Simd), for tests to compare with; and
 //! rows to try them on.
 
-use super::{Activation, ColumnData, Columns, TensorType};
+use super::{Activation, ColumnData, Columns, TensorType, shorten};
+use crate::simd::Scalar;
 use alloc::vec;
 use alloc::vec::Vec;
 use half::f16;
@@ -189,7 +190,7 @@ fn min(kind: TensorType, b: &[u8], j: usize) -> i32 {
 pub(crate) fn dot(kind: TensorType, row: &[u8], columns: &Columns<'_>, c: usize) -> f32 {
     let len = kind.block_len();
     let (qs, d) = match columns.data {
-        ColumnData::F32(x) => return float_dot(kind, row, &x[c * columns.k..][..columns.k]),
+        ColumnData::F32(x) | ColumnData::Short(x) => return float_dot(kind, row, &x[c * columns.k..][..columns.k]),
         ColumnData::Q8 { qs, d, .. } | ColumnData::Q8K { qs, d, .. } => (qs, d),
     };
     let mut y = 0.0;
@@ -263,7 +264,10 @@ pub(crate) struct Owned {
 impl Owned {
     /// Random activations; where `extreme`, codes are all 127 or -127.
     pub fn random(kind: Activation, k: usize, n: usize, extreme: bool, random: &mut Random) -> Self {
-        let floats = (0..n * k).map(|_| random.float()).collect();
+        let mut floats: Vec<f32> = (0..n * k).map(|_| random.float()).collect();
+        if kind == Activation::Short {
+            shorten(Scalar, &mut floats);
+        }
         let (codes, scales, sums) = kind.lens(k);
         let code = |r: u32| if extreme { (r as i32 & 1) * 254 - 127 } else { r as i32 % 255 - 127 };
         let qs: Vec<i8> = (0..n * codes).map(|_| code(random.next() >> 3) as i8).collect();
@@ -281,6 +285,7 @@ impl Owned {
     pub fn view(&self, kind: Activation) -> Columns<'_> {
         let data = match kind {
             Activation::F32 => ColumnData::F32(&self.floats),
+            Activation::Short => ColumnData::Short(&self.floats),
             Activation::Q8 => ColumnData::Q8 { qs: &self.qs, d: &self.d, sums: &self.sums },
             Activation::Q8K => ColumnData::Q8K { qs: &self.qs, d: &self.d, sums: &self.sums },
         };

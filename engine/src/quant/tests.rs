@@ -111,6 +111,42 @@ fn same_at_every_level(run: impl Fn(Level) -> (Vec<i8>, Vec<u32>, Vec<i16>)) -> 
     (expected.0, expected.1.into_iter().map(f32::from_bits).collect(), expected.2)
 }
 
+struct Shorten(f32);
+
+impl Kernel for Shorten {
+    type Out = [u32; 17];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Out {
+        let mut x = [self.0; 17];
+        shorten(s, &mut x);
+        x.map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() })
+    }
+}
+
+#[test]
+fn short_activations_have_exact_products_with_halfs() {
+    let mut random = Random(7);
+    let special = [0.0, -0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(1)];
+    let power = |power: i32| 2f64.powi(power) as f32;
+    let some = (-149..=127).flat_map(|p| [1.0, -1.0, random.float(), random.float()].map(|x| x * power(p)));
+    for x in special.into_iter().chain(some) {
+        let expected = Level::Scalar.run(Shorten(x));
+        for level in Level::available() {
+            assert_eq!(level.run(Shorten(x)), expected, "{x:e} at {level}");
+        }
+        assert_eq!(expected, [expected[0]; 17], "the last is as those of a whole vector");
+        let short = f32::from_bits(expected[0]);
+        assert!((short - x.clamp(-MOST, MOST)).abs() <= x.abs() / 8192.0 + power(-101), "{x:e} became {short:e}");
+        for half in (0..=u16::MAX).step_by(97).map(half::f16::from_bits).filter(|half| half.is_finite()) {
+            let exact = f64::from(half.to_f32()) * f64::from(short);
+            assert_eq!(f64::from(half.to_f32() * short), exact, "{half:e} times {short:e} for {x:e}");
+        }
+    }
+    const MOST: f32 = f32::from_bits((127 + 110) << 23);
+    assert_eq!(Level::Scalar.run(Shorten(f32::NAN)), [u32::MAX; 17]);
+}
+
 #[test]
 fn quantizes_random_activations() {
     let mut random = Random(5);

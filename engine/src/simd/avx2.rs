@@ -1,4 +1,4 @@
-//! AVX2 and F16C, and the same with AVX-VNNI.
+//! AVX2, FMA and F16C, and the same with AVX-VNNI.
 //!
 //! A vector of 64 bytes is two registers. Without VNNI, `maddubs` multiplies unsigned by signed bytes and adds pairs in
 //! `i16`; `madd` with a pair of scales widens those sums, so a block's integer scale costs nothing. With VNNI, `dpbusd` adds
@@ -7,13 +7,13 @@
 use super::{Kernel, Level, NoTiles, Simd, x86};
 use core::arch::x86_64::*;
 
-/// Proof that the CPU has AVX2 and F16C, and where `VNNI` is set, AVX-VNNI.
+/// Proof that the CPU has AVX2, FMA and F16C, and where `VNNI` is set, AVX-VNNI.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx<const VNNI: bool>(());
 
-/// AVX2 and F16C.
+/// AVX2, FMA and F16C.
 pub type Avx2 = Avx<false>;
-/// AVX2, F16C and AVX-VNNI.
+/// AVX2, FMA, F16C and AVX-VNNI.
 pub type AvxVnni = Avx<true>;
 
 impl<const VNNI: bool> Avx<VNNI> {
@@ -26,12 +26,12 @@ impl<const VNNI: bool> Avx<VNNI> {
     }
 }
 
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn enter_avx2<K: Kernel, const VNNI: bool>(s: Avx<VNNI>, kernel: K) -> K::Out {
     kernel.run(s)
 }
 
-#[target_feature(enable = "avx2,f16c,avxvnni")]
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn enter_vnni<K: Kernel, const VNNI: bool>(s: Avx<VNNI>, kernel: K) -> K::Out {
     kernel.run(s)
 }
@@ -550,6 +550,11 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
     #[inline(always)]
     fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
         both!(I => _mm256_mul_ps(a[I], b[I]))
+    }
+
+    #[inline(always)]
+    fn add_exact(self, sum: [__m256; 2], a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(I => _mm256_fmadd_ps(a[I], b[I], sum[I]))
     }
 
     #[inline(always)]

@@ -516,6 +516,11 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn add_exact(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_fmadd_ps(a, b, sum))
+    }
+
+    #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         avx512!(_mm512_max_ps(a, b))
     }

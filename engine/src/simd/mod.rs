@@ -55,9 +55,9 @@ pub const UNITS: i32 = 128;
 pub enum Level {
     /// Plain Rust, on every machine.
     Scalar,
-    /// x86-64 with AVX2 and F16C.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// x86-64 with AVX2, F16C and AVX-VNNI.
+    /// x86-64 with AVX2, FMA, F16C and AVX-VNNI.
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
@@ -590,6 +590,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Product.
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// `sum` plus the product of `a` and `b`, which is exact in `f32`, or not finite: in one instruction where there is one.
+    #[inline(always)]
+    fn add_exact(self, sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        self.add(sum, self.mul(a, b))
+    }
 
     /// The greater; `b` where either is a NaN or both are zero.
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;

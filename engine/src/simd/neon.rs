@@ -509,6 +509,11 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     }
 
     #[inline(always)]
+    fn add_exact(self, sum: [float32x4_t; 4], a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        each!(I => vfmaq_f32(sum[I], a[I], b[I]))
+    }
+
+    #[inline(always)]
     fn max(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
         each!(I => vbslq_f32(vcgtq_f32(a[I], b[I]), a[I], b[I]))
     }

@@ -247,6 +247,7 @@ fn floats<S: Simd>(s: S, i: &Inputs, results: &mut Results) {
         ("add", s.add(a, b)),
         ("sub", s.sub(a, b)),
         ("mul", s.mul(a, b)),
+        ("add_exact", s.add_exact(s.bf16s(first(&i.b)), low, high)),
         ("max", s.max(a, b)),
         ("sum_lanes", s.sum_lanes(&vectors)),
     ] {
@@ -356,7 +357,8 @@ fn the_best_level_is_the_last_that_is_available() {
     assert_eq!(available.last(), Some(&Level::best()));
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
+        let avx2 =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         assert_eq!(available.contains(&Level::Avx2), avx2);
         assert_eq!(available.contains(&Level::AvxVnni), avx2 && is_x86_feature_detected!("avxvnni"));
         let wide = ["f", "bw", "dq", "vl", "vnni"];

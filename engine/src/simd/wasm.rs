@@ -647,6 +647,11 @@ impl<const RELAXED: bool, const PAIRS: bool> Simd for Wasm<RELAXED, PAIRS> {
     }
 
     #[inline(always)]
+    fn add_exact(self, sum: [v128; 4], a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
+        each!(I => relaxed_madd(a[I], b[I], sum[I]))
+    }
+
+    #[inline(always)]
     fn max(self, a: [v128; 4], b: [v128; 4]) -> [v128; 4] {
         // `f32x4_pmax` would do, but what a compiler makes of it mistakes a zero for one of the other sign.
         each!(I => v128_bitselect(a[I], b[I], f32x4_gt(a[I], b[I])))
@@ -682,6 +687,15 @@ fn store<T: Copy, const N: usize, const V: usize>(from: [v128; V], to: &mut [T; 
         // store to integers and floats, which may have any bits.
         unsafe { v128_store(to.as_mut_ptr().cast::<v128>().add(i), *from) }
     }
+}
+
+/// `a * b + sum`, where it makes no difference whether the product is rounded.
+#[inline(always)]
+fn relaxed_madd(a: v128, b: v128, sum: v128) -> v128 {
+    #[cfg(target_feature = "relaxed-simd")]
+    return f32x4_relaxed_madd(a, b, sum);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    f32x4_add(sum, f32x4_mul(a, b))
 }
 
 /// Adds to each lane four products of signed bytes and others of 7 bits.

@@ -6,7 +6,7 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Bits of registers of CPUID and of XCR0.
-const XSAVE_AVX_F16C: u32 = 1 << 27 | 1 << 28 | 1 << 29;
+const FMA_XSAVE_AVX_F16C: u32 = 1 << 12 | 1 << 27 | 1 << 28 | 1 << 29;
 const AVX2: u32 = 1 << 5;
 const AVX_VNNI: u32 = 1 << 4;
 /// F, DQ, BW and VL.
@@ -59,7 +59,7 @@ fn detect() -> u8 {
     #[allow(unused_unsafe)] // Intrinsics without pointers became safe to call in newer compilers.
     // SAFETY: every x86-64 CPU has CPUID.
     let (top, first) = unsafe { (__cpuid(0).eax, __cpuid(1).ecx) };
-    if top < 7 || first & XSAVE_AVX_F16C != XSAVE_AVX_F16C {
+    if top < 7 || first & FMA_XSAVE_AVX_F16C != FMA_XSAVE_AVX_F16C {
         return known;
     }
     #[allow(unused_unsafe)]

@@ -26,8 +26,8 @@ pub enum Activations {
 /// The forms in which an operand is needed: one for each kind of matrix that it will be multiplied with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Forms {
-    /// As it is.
-    pub f32: bool,
+    /// As it is, or, if a matrix of `f16` takes it, with 13 bits: for all matrices of floats then.
+    pub short: bool,
     /// In blocks of 32 int8 codes.
     pub q8: bool,
     /// In blocks of 256 int8 codes.
@@ -43,7 +43,8 @@ impl Forms {
         for linear in linears {
             forms.wide |= linear.takes_wide();
             match linear.activation() {
-                Activation::F32 => forms.f32 = true,
+                Activation::F32 => {}
+                Activation::Short => forms.short = true,
                 Activation::Q8 => forms.q8 = true,
                 Activation::Q8K => forms.q8k = true,
             }

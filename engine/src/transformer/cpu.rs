@@ -14,7 +14,7 @@ use crate::kernels::elementwise;
 use crate::kernels::matmul::{Rows, matmul};
 use crate::kernels::{InScratch, Scratch};
 use crate::math;
-use crate::quant::{Activation, ColumnData, Columns, dequantize_row, quantize, quantize_rest};
+use crate::quant::{Activation, ColumnData, Columns, dequantize_row, quantize, quantize_rest, shorten};
 use crate::simd::{Kernel, Level, Simd};
 use crate::spec::{Attention, Gate, Rope, RopeLayout};
 use crate::weights::{Linear, Matrix};
@@ -226,7 +226,7 @@ impl Cpu<'_> {
         let mut row = operand.f32.write(claim, cut.per(1));
         let row = row.row(0);
         self.level.run(FillRows { fill, rows: &mut *row, width: cut.width });
-        let wide = forms.wide;
+        let Forms { wide, short, .. } = forms;
         let parts = if wide { 2 } else { 1 };
         let forms =
             [(forms.q8, Activation::Q8, &operand.q8, 32, 32), (forms.q8k, Activation::Q8K, &operand.q8k, 256, 16)];
@@ -245,6 +245,9 @@ impl Cpu<'_> {
                 let rows = (codes.row(1), scales, sums.row(1));
                 self.level.run(Quantize { kind, row, first: Some(first), to: rows });
             }
+        }
+        if short {
+            self.level.run(Shorten { row });
         }
     }
 
@@ -314,6 +317,7 @@ impl Cpu<'_> {
         };
         match kind {
             Activation::F32 => ColumnData::F32(&operand.f32.read(claim)[..len]),
+            Activation::Short => ColumnData::Short(&operand.f32.read(claim)[..len]),
             Activation::Q8 => {
                 let (qs, d, sums) = quantized(&operand.q8, 32, 32);
                 ColumnData::Q8 { qs, d, sums }
@@ -638,6 +642,19 @@ impl Kernel for Quantize<'_> {
             None => quantize(simd, kind, row, codes, scales, sums),
             Some(first) => quantize_rest(simd, kind, row, first, codes, scales, sums),
         }
+    }
+}
+
+struct Shorten<'a> {
+    row: &'a mut [f32],
+}
+
+impl Kernel for Shorten<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        shorten(simd, self.row);
     }
 }
 

@@ -97,7 +97,7 @@ fn dots<S: Simd, F: Float<N, W>, const N: usize, const W: usize, const R: usize,
             *w = F::floats(s, &vectors[i]);
         }
         for (sums, column) in sums.iter_mut().zip(columns) {
-            add_products(s, sums, w, s.floats(&column[i]));
+            add_products::<S, F, N, W, R>(s, sums, w, s.floats(&column[i]));
         }
     }
     if x[0].len() > 16 * whole {
@@ -106,7 +106,7 @@ fn dots<S: Simd, F: Float<N, W>, const N: usize, const W: usize, const R: usize,
             *w = F::floats(s, &super::padded(&row[whole * W..]));
         }
         for (sums, x) in sums.iter_mut().zip(x) {
-            add_products(s, sums, w, s.floats(&super::padded(&x[16 * whole..])));
+            add_products::<S, F, N, W, R>(s, sums, w, s.floats(&super::padded(&x[16 * whole..])));
         }
     }
     totals(s, &sums)
@@ -114,9 +114,14 @@ fn dots<S: Simd, F: Float<N, W>, const N: usize, const W: usize, const R: usize,
 
 /// Adds the products of 16 elements of some rows and a column. Zeros that pad them change nothing: a sum is never -0.
 #[inline(always)]
-fn add_products<S: Simd, const R: usize>(s: S, sums: &mut [S::Floats; R], w: [S::Floats; R], x: S::Floats) {
+fn add_products<S: Simd, F: Float<N, W>, const N: usize, const W: usize, const R: usize>(
+    s: S,
+    sums: &mut [S::Floats; R],
+    w: [S::Floats; R],
+    x: S::Floats,
+) {
     for (sum, w) in sums.iter_mut().zip(w) {
-        *sum = s.add(*sum, s.mul(w, x));
+        *sum = if F::EXACT { s.add_exact(*sum, w, x) } else { s.add(*sum, s.mul(w, x)) };
     }
 }
 

@@ -121,7 +121,7 @@ impl<S: Simd> Visitor for Product<'_, '_, S> {
     type Out = ();
 
     fn float<F: Float<N, W>, const N: usize, const W: usize>(self) {
-        let ColumnData::F32(x) = self.columns.data else { return };
+        let (ColumnData::F32(x) | ColumnData::Short(x)) = self.columns.data else { return };
         let k = self.columns.k;
         self.s.run(float::Floats::<F, N, W> { rows: self.rows, k, x, out: self.out, format: PhantomData });
     }
@@ -234,7 +234,7 @@ struct Column<'a, const LEN: usize, const SUMS: usize> {
 impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
     fn new(columns: &Columns<'a>) -> Self {
         let (qs, d, sums): (&[i8], &[f32], &[i16]) = match columns.data {
-            ColumnData::F32(_) => (&[], &[], &[]),
+            ColumnData::F32(_) | ColumnData::Short(_) => (&[], &[], &[]),
             ColumnData::Q8 { qs, d, sums } | ColumnData::Q8K { qs, d, sums } => (qs, d, sums),
         };
         let (qs, sums) = (qs.as_chunks().0, sums.as_chunks().0);
