@@ -26,14 +26,23 @@ impl<const VNNI: bool> Avx<VNNI> {
     }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-fn enter_avx2<K: Kernel, const VNNI: bool>(s: Avx<VNNI>, kernel: K) -> K::Out {
-    kernel.run(s)
+/// What kernels become part of, in two modules, since a compiler works on modules at the same time.
+mod plain {
+    use super::{Avx, Kernel};
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub fn enter<K: Kernel, const VNNI: bool>(s: Avx<VNNI>, kernel: K) -> K::Out {
+        kernel.run(s)
+    }
 }
 
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn enter_vnni<K: Kernel, const VNNI: bool>(s: Avx<VNNI>, kernel: K) -> K::Out {
-    kernel.run(s)
+mod vnni {
+    use super::{Avx, Kernel};
+
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    pub fn enter<K: Kernel, const VNNI: bool>(s: Avx<VNNI>, kernel: K) -> K::Out {
+        kernel.run(s)
+    }
 }
 
 /// Calls intrinsics of the level.
@@ -85,10 +94,10 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
         Self::LEVEL
     }
 
-    // Here rather than on `enter_…`, where the attribute has no effect: a function with other features is never inlined here.
+    // Here rather than on `enter`, where the attribute has no effect: a function with other features is never inlined here.
     #[inline(never)]
     fn run<K: Kernel>(self, kernel: K) -> K::Out {
-        avx!(if VNNI { enter_vnni(self, kernel) } else { enter_avx2(self, kernel) })
+        avx!(if VNNI { vnni::enter(self, kernel) } else { plain::enter(self, kernel) })
     }
 
     #[inline(always)]

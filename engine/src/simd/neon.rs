@@ -59,14 +59,23 @@ pub(super) fn has(level: Level) -> bool {
     }
 }
 
-#[target_feature(enable = "neon,dotprod")]
-fn enter_dotprod<K: Kernel, const DOTPROD: bool, const I8MM: bool>(s: Arm<DOTPROD, I8MM>, kernel: K) -> K::Out {
-    kernel.run(s)
+/// What kernels become part of, in two modules, since a compiler works on modules at the same time.
+mod dotprod {
+    use super::{Arm, Kernel};
+
+    #[target_feature(enable = "neon,dotprod")]
+    pub fn enter<K: Kernel, const DOTPROD: bool, const I8MM: bool>(s: Arm<DOTPROD, I8MM>, kernel: K) -> K::Out {
+        kernel.run(s)
+    }
 }
 
-#[target_feature(enable = "neon,dotprod,i8mm")]
-fn enter_i8mm<K: Kernel, const DOTPROD: bool, const I8MM: bool>(s: Arm<DOTPROD, I8MM>, kernel: K) -> K::Out {
-    kernel.run(s)
+mod i8mm {
+    use super::{Arm, Kernel};
+
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    pub fn enter<K: Kernel, const DOTPROD: bool, const I8MM: bool>(s: Arm<DOTPROD, I8MM>, kernel: K) -> K::Out {
+        kernel.run(s)
+    }
 }
 
 /// Calls intrinsics of the level.
@@ -122,8 +131,8 @@ impl<const DOTPROD: bool, const I8MM: bool> Simd for Arm<DOTPROD, I8MM> {
     #[inline(never)]
     fn run<K: Kernel>(self, kernel: K) -> K::Out {
         match (DOTPROD, I8MM) {
-            (_, true) => neon!(enter_i8mm(self, kernel)),
-            (true, _) => neon!(enter_dotprod(self, kernel)),
+            (_, true) => neon!(i8mm::enter(self, kernel)),
+            (true, _) => neon!(dotprod::enter(self, kernel)),
             // All of the program is compiled for NEON.
             _ => kernel.run(self),
         }
