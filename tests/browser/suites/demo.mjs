@@ -123,6 +123,8 @@ for (const kind of BROWSERS) {
   test(`demo: the service worker brings isolation, ${kind}`, async scope => {
     const page = await openPage(scope, kind, await servePage(scope, false));
     await page.until('isolation', () => page.tab.evaluate(() => globalThis.crossOriginIsolated).catch(() => false));
+    // The page goes to another process for it, and what asks it in the meantime may meet an error.
+    await page.until('the page', () => page.tab.page.$('[data-testid="load"]').then(Boolean, () => false));
     await page.load();
     assert.match(await page.text('backend'), /relaxed/);
   });
