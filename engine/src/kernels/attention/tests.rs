@@ -3,6 +3,8 @@ use crate::quant::naive::Random;
 use crate::quant::{Activation, quantize};
 use crate::simd::{Level, Scalar};
 use crate::spec::Attention;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use half::f16;
@@ -151,13 +153,13 @@ struct Whole<'a> {
     case: &'a Case,
     format: Format,
     data: &'a Data,
-    /// Tokens of a block.
-    block: usize,
 }
 
+/// How something was computed, and what came of it.
+type Found = (String, Vec<f32>);
+
 impl Whole<'_> {
-    /// Of blocks, and of spans.
-    fn run(&self) -> [Vec<f32>; 2] {
+    fn run(&self) -> Vec<Found> {
         match self.format {
             Format::F16 => self.plain::<u16>(),
             Format::F32 => self.plain::<f32>(),
@@ -165,7 +167,7 @@ impl Whole<'_> {
         }
     }
 
-    fn plain<E: KvElement>(&self) -> [Vec<f32>; 2] {
+    fn plain<E: KvElement>(&self) -> Vec<Found> {
         let Case { kv_heads, key_length, value_length, slots, .. } = *self.case;
         let lens = [key_length * CHUNK, value_length.next_multiple_of(16) * CHUNK];
         let [mut keys, mut values] = lens.map(|len| vec![E::ZERO; slots * kv_heads * len]);
@@ -185,7 +187,7 @@ impl Whole<'_> {
         })
     }
 
-    fn q8(&self) -> [Vec<f32>; 2] {
+    fn q8(&self) -> Vec<Found> {
         let Case { kv_heads, key_length, value_length, slots, .. } = *self.case;
         let lens = [key_length, value_length].map(|length| length.next_multiple_of(32) * CHUNK);
         let [mut keys, mut values] =
@@ -235,38 +237,61 @@ impl Whole<'_> {
         self.level.run(Fill { case: self.case, data: self.data, chunk, kv_head, to });
     }
 
-    fn compute<H: Head>(&self, head: impl Fn(usize) -> H) -> [Vec<f32>; 2] {
+    fn compute<H: Head>(&self, head: impl Fn(usize) -> H) -> Vec<Found> {
+        let tokens = self.case.tokens;
+        let mut blocks = vec![1, 5, tokens];
+        blocks.retain(|block| *block <= tokens);
+        blocks.dedup();
+        let in_blocks = |block: usize| (format!("blocks of {block}"), self.in_blocks(&head, block));
+        let mut found: Vec<_> = blocks.into_iter().map(in_blocks).collect();
+        found.push(("spans".into(), self.in_spans(&head)));
+        found
+    }
+
+    /// In blocks of `block` tokens.
+    fn in_blocks<H: Head>(&self, head: &impl Fn(usize) -> H, block: usize) -> Vec<f32> {
         let attention = &self.case.attention();
         let Case { heads, kv_heads, value_length, position, tokens, .. } = *self.case;
+        let mut scratch = Scratch::default();
         let (width, length) = (heads / kv_heads * value_length, heads * value_length);
         let mut blocks = vec![0.0; tokens * length];
-        let first = seen(attention, position).start;
-        let spans = spans(first..position + tokens);
-        let part = PartialSums::len(tokens * heads / kv_heads, value_length);
-        let mut partial = vec![0.0; kv_heads * spans.len() * part];
         for kv_head in 0..kv_heads {
-            for first in (0..tokens).step_by(self.block) {
-                let tokens = first..(first + self.block).min(tokens);
+            for first in (0..tokens).step_by(block) {
+                let tokens = first..(first + block).min(tokens);
                 let rows = &mut blocks[tokens.start * length..tokens.end * length];
                 let out = Out::Heads(Tile::new(rows, length, kv_head * width..(kv_head + 1) * width));
                 let position = position + tokens.start;
                 let work = Attend { attention, kv_head, head: head(kv_head), tokens, position, out };
-                self.level.run(InScratch { work, scratch: &mut Scratch::default() });
+                self.level.run(InScratch { work, scratch: &mut scratch });
             }
+        }
+        blocks
+    }
+
+    /// Span by span.
+    fn in_spans<H: Head>(&self, head: &impl Fn(usize) -> H) -> Vec<f32> {
+        let attention = &self.case.attention();
+        let Case { heads, kv_heads, value_length, position, tokens, .. } = *self.case;
+        let mut scratch = Scratch::default();
+        let spans = spans(seen(attention, position).start..position + tokens);
+        let part = PartialSums::len(tokens * heads / kv_heads, value_length);
+        let mut partial = vec![0.0; kv_heads * spans.len() * part];
+        for kv_head in 0..kv_heads {
             for (i, span) in spans.clone().enumerate() {
                 let numbers = &mut partial[(i * kv_heads + kv_head) * part..][..part];
                 let out = Out::Span(span, PartialSums { numbers, value_length });
                 let work = Attend { attention, kv_head, head: head(kv_head), tokens: 0..tokens, position, out };
-                self.level.run(InScratch { work, scratch: &mut Scratch::default() });
+                self.level.run(InScratch { work, scratch: &mut scratch });
             }
         }
+        let length = heads * value_length;
         let mut merged = vec![0.0; tokens * length];
         for (token, out) in merged.chunks_mut(length).enumerate() {
             let merge =
                 Merge { attention, token, position: position + token, tokens, spans: spans.clone(), partial: &partial };
             merge.heads(0, out);
         }
-        [blocks, merged]
+        merged
     }
 }
 
@@ -324,12 +349,9 @@ fn check(case: Case, number: impl FnMut() -> f32) {
     for format in [Format::F16, Format::F32, Format::Q8] {
         let expected = bits(&naive(&case, format, &data));
         for level in Level::available() {
-            for block in [1, 5, case.tokens] {
-                let found = Whole { level, case: &case, format, data: &data, block }.run();
-                for (found, what) in found.iter().zip(["blocks", "spans"]) {
-                    let differ = bits(found).iter().zip(&expected).filter(|(a, b)| a != b).count();
-                    assert!(differ == 0, "{level} {format:?} {case:?}, {what} of {block}: {differ} differ");
-                }
+            for (what, found) in (Whole { level, case: &case, format, data: &data }).run() {
+                let differ = bits(&found).iter().zip(&expected).filter(|(a, b)| a != b).count();
+                assert!(differ == 0, "{level} {format:?} {case:?}, {what}: {differ} differ");
             }
         }
     }
