@@ -26,7 +26,7 @@ pub enum Activations {
 /// The forms in which an operand is needed: one for each kind of matrix that it will be multiplied with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Forms {
-    /// As it is, or, if a matrix of `f16` takes it, with 13 bits: for all matrices of floats then.
+    /// Whether it has 13 bits for all matrices of floats, since one of `f16` is among them; else it is as it is for these.
     pub short: bool,
     /// In blocks of 32 int8 codes.
     pub q8: bool,
