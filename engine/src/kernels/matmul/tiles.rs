@@ -54,7 +54,7 @@ pub(super) fn product<S: Simd, F: Block256<N>, const N: usize>(
             for first in (0..work.out.width()).step_by(SIDE) {
                 let rows = sixteen_rows(work.rows.bytes, blocks, first, from..from + depth);
                 unpack::<S, F, N>(s, &tiles, &rows, weights);
-                let turns = (x.len() / 2).max(1);
+                let turns = x.len();
                 let mut next = work.next(first + SIDE, from, depth, SIDE).in_turns(turns, false);
                 let part = Part { first, from, tile, weights, x };
                 part.add::<S, F, N>(s, &tiles, work, kept, &mut next);
@@ -112,10 +112,10 @@ type Results = [[f32; SIDE]; SIDE];
 #[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 struct Kept {
-    /// With low bytes and with high ones, of two column tiles.
-    sums: [[Sums; 2]; 2],
-    /// Of two column tiles, and two more.
-    results: [[Results; 2]; 2],
+    /// With low bytes and with high ones.
+    sums: [Sums; 2],
+    /// Of a column tile, and of the one before.
+    results: [Results; 2],
 }
 
 /// Unpacks blocks of 16 rows.
@@ -194,13 +194,12 @@ fn gather<S: Simd, F: Block256<N>, const N: usize>(
     }
 }
 
-/// A block of 16 rows and one or two column tiles, whose sums are kept.
+/// A block of 16 rows and a column tile, whose sums are kept.
 #[derive(Clone, Copy)]
 struct Waiting<'a> {
     weights: &'a Weights,
-    x: [&'a Gathered; 2],
-    columns: [ColumnTile; 2],
-    count: usize,
+    x: &'a Gathered,
+    columns: ColumnTile,
     /// Which of the kept results are theirs.
     slot: usize,
 }
@@ -248,27 +247,19 @@ impl Part<'_> {
         kept: &mut Kept,
         next: &mut Lines<'_>,
     ) {
-        let (blocks, tile_count) = (self.weights.len(), self.x.len() / self.weights.len());
+        let blocks = self.weights.len();
         let mut waiting: Option<Waiting<'_>> = None;
-        for (pair, tile) in (0..tile_count).step_by(2).enumerate() {
-            let (count, slot) = ((tile_count - tile).min(2), pair % 2);
-            let both = [tile, tile + count - 1];
-            let columns = both.map(|tile| ColumnTile::new(self.tile + tile, work.x.n));
-            for (columns, results) in columns.iter().zip(&mut kept.results[slot]).take(count) {
-                self.load(s, work, *columns, results);
-            }
-            for (block, weights) in self.weights.iter().enumerate() {
+        for (tile, gathered) in self.x.chunks_exact(blocks).enumerate() {
+            let (columns, slot) = (ColumnTile::new(self.tile + tile, work.x.n), tile % 2);
+            self.load(s, work, columns, &mut kept.results[slot]);
+            for (block, (weights, x)) in self.weights.iter().zip(gathered).enumerate() {
                 next.prefetch(s);
-                let codes = columns.map(|columns| self.codes(work, columns, block));
-                match count {
-                    1 => multiply_one::<S, F, N>(s, tiles, weights, codes[0], waiting, kept),
-                    _ => multiply_two::<S, F, N>(s, tiles, weights, codes, waiting, kept),
-                }
+                let codes = self.codes(work, columns, block);
+                multiply::<S, F, N>(s, tiles, weights, codes, waiting, kept);
                 if let Some(complete) = waiting.filter(|_| block == 0) {
                     self.store(s, work, complete, kept);
                 }
-                let x = both.map(|tile| &self.x[tile * blocks + block]);
-                waiting = Some(Waiting { weights, x, columns, count, slot });
+                waiting = Some(Waiting { weights, x, columns, slot });
             }
         }
         if let Some(last) = waiting {
@@ -318,71 +309,20 @@ impl Part<'_> {
         complete: Waiting<'_>,
         kept: &Kept,
     ) {
-        for (columns, results) in complete.columns.iter().zip(&kept.results[complete.slot]).take(complete.count) {
-            for (c, y) in results.iter().enumerate().skip(columns.first - columns.start) {
-                let row = &mut work.out.row(columns.start + c)[self.first..];
-                match row.first_chunk_mut() {
-                    Some(row) => s.store_floats(s.floats(y), row),
-                    None => row.copy_from_slice(&y[..row.len()]),
-                }
+        let columns = complete.columns;
+        for (c, y) in kept.results[complete.slot].iter().enumerate().skip(columns.first - columns.start) {
+            let row = &mut work.out.row(columns.start + c)[self.first..];
+            match row.first_chunk_mut() {
+                Some(row) => s.store_floats(s.floats(y), row),
+                None => row.copy_from_slice(&y[..row.len()]),
             }
         }
     }
 }
 
-/// Multiplies a block of 16 rows with two tiles of columns, and keeps the sums.
+/// Multiplies a block of 16 rows with a tile of columns, adds the terms of those that wait meanwhile, and keeps the sums.
 #[inline(always)]
-fn multiply_two<S: Simd, F: Block256<N>, const N: usize>(
-    s: S,
-    tiles: &S::Tiles,
-    weights: &Weights,
-    x: [(&[i8], usize); 2],
-    waiting: Option<Waiting<'_>>,
-    kept: &mut Kept,
-) {
-    tiles.zero::<0>();
-    tiles.zero::<1>();
-    tiles.zero::<2>();
-    tiles.zero::<3>();
-    let factors = Factors::new(s, waiting.map_or(weights, |waiting| waiting.weights));
-    quarter::<S, F, N, 0>(s, tiles, weights, x, (waiting, factors), kept);
-    quarter::<S, F, N, 1>(s, tiles, weights, x, (waiting, factors), kept);
-    quarter::<S, F, N, 2>(s, tiles, weights, x, (waiting, factors), kept);
-    quarter::<S, F, N, 3>(s, tiles, weights, x, (waiting, factors), kept);
-    let [[a, b], [c, d]] = &mut kept.sums;
-    tiles.store::<0>(a);
-    tiles.store::<1>(b);
-    tiles.store::<2>(c);
-    tiles.store::<3>(d);
-}
-
-/// Multiplies quarter `K` of a block, and adds the terms of 8 of 32 columns that wait.
-#[inline(always)]
-fn quarter<S: Simd, F: Block256<N>, const N: usize, const K: usize>(
-    s: S,
-    tiles: &S::Tiles,
-    weights: &Weights,
-    [x, y]: [(&[i8], usize); 2],
-    waiting: (Option<Waiting<'_>>, Factors<S>),
-    kept: &mut Kept,
-) {
-    tiles.load_rows::<4>(&x.0[64 * K..], x.1);
-    tiles.load::<6>(&weights.low.as_chunks().0[K]);
-    tiles.dot_unsigned::<0, 4, 6>();
-    add_two_terms::<S, F, N>(s, tiles, 8 * K, waiting, kept);
-    tiles.load_rows::<5>(&y.0[64 * K..], y.1);
-    tiles.dot_unsigned::<2, 5, 6>();
-    add_two_terms::<S, F, N>(s, tiles, 8 * K + 2, waiting, kept);
-    tiles.load::<7>(&weights.high.as_chunks().0[K]);
-    tiles.dot::<1, 4, 7>();
-    add_two_terms::<S, F, N>(s, tiles, 8 * K + 4, waiting, kept);
-    tiles.dot::<3, 5, 7>();
-    add_two_terms::<S, F, N>(s, tiles, 8 * K + 6, waiting, kept);
-}
-
-/// Multiplies a block of 16 rows with one tile of columns, and keeps the sums.
-#[inline(always)]
-fn multiply_one<S: Simd, F: Block256<N>, const N: usize>(
+fn multiply<S: Simd, F: Block256<N>, const N: usize>(
     s: S,
     tiles: &S::Tiles,
     weights: &Weights,
@@ -392,19 +332,33 @@ fn multiply_one<S: Simd, F: Block256<N>, const N: usize>(
 ) {
     tiles.zero::<0>();
     tiles.zero::<1>();
-    for (k, (low, high)) in weights.low.as_chunks().0.iter().zip(weights.high.as_chunks().0).enumerate() {
-        tiles.load_rows::<4>(&x.0[64 * k..], x.1);
-        tiles.load::<6>(low);
-        tiles.dot_unsigned::<0, 4, 6>();
-        tiles.load::<7>(high);
-        tiles.dot::<1, 4, 7>();
-    }
-    if let Some(waiting) = waiting {
-        add_all_terms::<S, F, N>(s, tiles, waiting, kept);
-    }
-    let [low, high] = &mut kept.sums[0];
+    let factors = Factors::new(s, waiting.map_or(weights, |waiting| waiting.weights));
+    quarter::<S, F, N, 0>(s, tiles, weights, x, (waiting, factors), kept);
+    quarter::<S, F, N, 1>(s, tiles, weights, x, (waiting, factors), kept);
+    quarter::<S, F, N, 2>(s, tiles, weights, x, (waiting, factors), kept);
+    quarter::<S, F, N, 3>(s, tiles, weights, x, (waiting, factors), kept);
+    let [low, high] = &mut kept.sums;
     tiles.store::<0>(low);
     tiles.store::<1>(high);
+}
+
+/// Multiplies quarter `K` of a block, and adds the terms of 4 of 16 columns that wait.
+#[inline(always)]
+fn quarter<S: Simd, F: Block256<N>, const N: usize, const K: usize>(
+    s: S,
+    tiles: &S::Tiles,
+    weights: &Weights,
+    (x, stride): (&[i8], usize),
+    waiting: (Option<Waiting<'_>>, Factors<S>),
+    kept: &mut Kept,
+) {
+    tiles.load_rows::<2>(&x[64 * K..], stride);
+    tiles.load::<3>(&weights.low.as_chunks().0[K]);
+    tiles.dot_unsigned::<0, 2, 3>();
+    add_two_terms::<S, F, N>(s, tiles, 4 * K, waiting, kept);
+    tiles.load::<3>(&weights.high.as_chunks().0[K]);
+    tiles.dot::<1, 2, 3>();
+    add_two_terms::<S, F, N>(s, tiles, 4 * K + 2, waiting, kept);
 }
 
 /// Adds the terms of all columns that wait.
@@ -416,12 +370,12 @@ fn add_all_terms<S: Simd, F: Block256<N>, const N: usize>(
     kept: &mut Kept,
 ) {
     let factors = Factors::new(s, waiting.weights);
-    for column in (0..16 * waiting.count).step_by(2) {
+    for column in (0..SIDE).step_by(2) {
         add_two_terms::<S, F, N>(s, tiles, column, (Some(waiting), factors), kept);
     }
 }
 
-/// Adds the terms of columns `column` and `column + 1` of those that wait, if there are as many.
+/// Adds the terms of columns `column` and `column + 1` of those that wait, if any do.
 #[inline(always)]
 fn add_two_terms<S: Simd, F: Block256<N>, const N: usize>(
     s: S,
@@ -430,25 +384,21 @@ fn add_two_terms<S: Simd, F: Block256<N>, const N: usize>(
     (waiting, factors): (Option<Waiting<'_>>, Factors<S>),
     kept: &mut Kept,
 ) {
-    let Some(Waiting { x, count, slot, .. }) = waiting else { return };
-    if column >= 16 * count {
-        return;
-    }
-    let (tile, first) = (column / 16, column % 16);
-    let [low, high] = &kept.sums[tile];
-    for c in first..first + 2 {
+    let Some(Waiting { x, slot, .. }) = waiting else { return };
+    let [low, high] = &kept.sums;
+    for c in column..column + 2 {
         let sums = tiles.join(&low[c], &high[c]);
         let mut inner = s.mul(factors.scale, s.to_floats(sums));
         if F::MIN {
             let mut minima = s.splat_int(0);
             eight!(J => {
                 if J < 128 / F::RUN {
-                    minima = s.add_pair::<J>(minima, factors.mins[J], &x[tile].sums[c]);
+                    minima = s.add_pair::<J>(minima, factors.mins[J], &x.sums[c]);
                 }
             });
             inner = s.sub(inner, s.mul(factors.min, s.to_floats(minima)));
         }
-        let y = &mut kept.results[slot][tile][c];
-        s.store_floats(s.add(s.floats(y), s.mul(s.splat_float(x[tile].d[c]), inner)), y);
+        let y = &mut kept.results[slot][c];
+        s.store_floats(s.add(s.floats(y), s.mul(s.splat_float(x.d[c]), inner)), y);
     }
 }
