@@ -42,7 +42,7 @@ fn products(criterion: &mut Criterion) {
                 1 => Throughput::Bytes(matrix.len() as u64),
                 _ => Throughput::Elements((rows * k * n) as u64),
             });
-            let mut columns = Quantized::new(kind.activation(), random_floats(n * k));
+            let mut columns = Quantized::new(kind.activation(), random_floats(n * k), k);
             columns.quantize(k);
             let mut out = vec![0.0; n * rows];
             group.bench_function(BenchmarkId::from_parameter(n), |bencher| {
@@ -60,7 +60,7 @@ fn quantization(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("quantize");
     group.throughput(Throughput::Elements(LENGTH as u64));
     for kind in [Activation::Q8, Activation::Q8K] {
-        let mut columns = Quantized::new(kind, random_floats(LENGTH));
+        let mut columns = Quantized::new(kind, random_floats(LENGTH), LENGTH);
         group.bench_function(format!("{kind:?}"), |bencher| bencher.iter(|| columns.quantize(LENGTH)));
     }
 }
@@ -122,17 +122,20 @@ struct Quantized {
 }
 
 impl Quantized {
-    fn new(kind: Activation, floats: Vec<f32>) -> Self {
-        let (codes, scales, sums) = kind.lens(floats.len());
+    /// Room for columns of `k` floats.
+    fn new(kind: Activation, floats: Vec<f32>, k: usize) -> Self {
+        let (codes, scales, sums) = kind.lens(floats.len() / k * kind.stride(k));
         Self { kind, floats, qs: vec![0; codes], d: vec![0.0; scales], sums: vec![0; sums] }
     }
 
     /// Quantizes columns of `k` floats.
     fn quantize(&mut self, k: usize) {
         let (codes, scales, sums) = self.kind.lens(k);
+        let (qs_stride, d_stride, sums_stride) = self.kind.lens(self.kind.stride(k));
         for (c, x) in self.floats.chunks(k).enumerate() {
-            let qs = &mut self.qs[c * codes..][..codes];
-            let (d, sums) = (&mut self.d[c * scales..][..scales], &mut self.sums[c * sums..][..sums]);
+            let qs = &mut self.qs[c * qs_stride..][..codes];
+            let d = &mut self.d[c * d_stride..][..scales];
+            let sums = &mut self.sums[c * sums_stride..][..sums];
             LEVEL.run(Quantize { kind: self.kind, x, qs, d, sums });
         }
     }

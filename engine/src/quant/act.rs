@@ -22,12 +22,24 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// What [`Activation::stride`] adds, at most.
+    pub const MOST_PADDING: usize = 256;
+
     /// Activations per scale (1 for plain floats, which have none).
     pub fn block_len(self) -> usize {
         match self {
             Activation::F32 | Activation::Short => 1,
             Activation::Q8 => 32,
             Activation::Q8K => 256,
+        }
+    }
+
+    /// Activations per sum (1 for plain floats, which have none).
+    pub fn sum_len(self) -> usize {
+        match self {
+            Activation::F32 | Activation::Short => 1,
+            Activation::Q8 => 32,
+            Activation::Q8K => 16,
         }
     }
 
@@ -39,9 +51,20 @@ impl Activation {
             Activation::Q8K => (k, k / 256, k / 16),
         }
     }
+
+    /// How far apart columns of `k` activations lie, in activations.
+    ///
+    /// Codes of columns that are a power of two apart, or nearly so, would share few sets of each cache.
+    pub fn stride(self, k: usize) -> usize {
+        match self {
+            Activation::Q8 if k.is_multiple_of(1024) => k + 64,
+            Activation::Q8K if k.is_multiple_of(1024) => k + Self::MOST_PADDING,
+            _ => k,
+        }
+    }
 }
 
-/// `n` columns of `k` activations each, column after column.
+/// `n` columns of `k` activations each, column after column: [`Activation::stride`] says how far apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns<'a> {
     /// Activations per column.
@@ -54,7 +77,8 @@ pub struct Columns<'a> {
     pub data: ColumnData<'a>,
 }
 
-/// The activations of [`Columns`]. Where these are wide, codes, scales and sums are twice as many.
+/// The activations of [`Columns`], with columns of `stride` activations. Where these are wide, codes, scales and sums are twice
+/// as many.
 #[derive(Debug, Clone, Copy)]
 pub enum ColumnData<'a> {
     /// `n * k` floats.
@@ -63,20 +87,20 @@ pub enum ColumnData<'a> {
     Short(&'a [f32]),
     /// Blocks of 32.
     Q8 {
-        /// `n * k` codes in -127..=127.
+        /// `n * stride` codes in -127..=127.
         qs: &'a [i8],
-        /// `n * k / 32` scales.
+        /// `n * stride / 32` scales.
         d: &'a [f32],
-        /// `n * k / 32` sums of 32 codes.
+        /// `n * stride / 32` sums of 32 codes.
         sums: &'a [i16],
     },
     /// Blocks of 256.
     Q8K {
-        /// `n * k` codes in -127..=127.
+        /// `n * stride` codes in -127..=127.
         qs: &'a [i8],
-        /// `n * k / 256` scales.
+        /// `n * stride / 256` scales.
         d: &'a [f32],
-        /// `n * k / 16` sums of 16 codes.
+        /// `n * stride / 16` sums of 16 codes.
         sums: &'a [i16],
     },
 }
@@ -94,7 +118,7 @@ impl Columns<'_> {
 
     /// Panics where the lengths are not those that `k` and `n` call for.
     pub(crate) fn check(&self) {
-        let (codes, scales, sums) = self.activation().lens(self.k);
+        let (codes, scales, sums) = self.activation().lens(self.activation().stride(self.k));
         let n = if self.wide { 2 * self.n } else { self.n };
         let expected = match self.data {
             ColumnData::F32(_) | ColumnData::Short(_) => (n * self.k, 0, 0),

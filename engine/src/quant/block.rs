@@ -127,6 +127,8 @@ pub(crate) trait Block256<const N: usize> {
     const MIN: bool;
     /// Elements per integer scale: 16 or 32.
     const RUN: usize;
+    /// Bits of integer scales, where these are unsigned.
+    const SCALE_BITS: Option<u32> = None;
     /// Where the block's scale lies, as `f16`. That of the minima follows it.
     const SCALE: usize;
 

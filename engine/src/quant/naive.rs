@@ -193,11 +193,12 @@ pub(crate) fn dot(kind: TensorType, row: &[u8], columns: &Columns<'_>, c: usize)
         ColumnData::F32(x) | ColumnData::Short(x) => return float_dot(kind, row, &x[c * columns.k..][..columns.k]),
         ColumnData::Q8 { qs, d, .. } | ColumnData::Q8K { qs, d, .. } => (qs, d),
     };
+    let stride = columns.activation().stride(columns.k);
     let mut y = 0.0;
     for (b, bytes) in row.chunks(kind.block_bytes()).enumerate() {
         let block = block(kind, bytes);
-        let sums = |c: usize| sums(&block, &qs[c * columns.k + b * len..][..len]);
-        let dx = |c: usize| d[c * (columns.k / len) + b];
+        let sums = |c: usize| sums(&block, &qs[c * stride + b * len..][..len]);
+        let dx = |c: usize| d[c * (stride / len) + b];
         y += match columns.wide {
             true => {
                 let ([i, m], [i_low, m_low]) = (sums(c), sums(columns.n + c));
@@ -268,7 +269,7 @@ impl Owned {
         if kind == Activation::Short {
             shorten(Scalar, &mut floats);
         }
-        let (codes, scales, sums) = kind.lens(k);
+        let (codes, scales, sums) = kind.lens(kind.stride(k));
         let code = |r: u32| if extreme { (r as i32 & 1) * 254 - 127 } else { r as i32 % 255 - 127 };
         let qs: Vec<i8> = (0..n * codes).map(|_| code(random.next() >> 3) as i8).collect();
         let d = (0..n * scales).map(|_| random.float() * 0.1).collect();

@@ -13,6 +13,7 @@ impl Block256<84> for Q2_K {
     const CODES: Codes = Codes::Unsigned { max: 3, offset: 0 };
     const MIN: bool = true;
     const RUN: usize = 16;
+    const SCALE_BITS: Option<u32> = Some(4);
     const SCALE: usize = 80;
     const ORDER: [[usize; 4]; 4] = TWO_BITS;
 

@@ -11,6 +11,7 @@ impl Block256<144> for Q4_K {
     const CODES: Codes = Codes::Unsigned { max: 15, offset: 0 };
     const MIN: bool = true;
     const RUN: usize = 32;
+    const SCALE_BITS: Option<u32> = Some(6);
     const SCALE: usize = 0;
     const ORDER: [[usize; 4]; 4] = WIDE_NIBBLES;
 

@@ -11,6 +11,7 @@ impl Block256<176> for Q5_K {
     const CODES: Codes = Codes::Unsigned { max: 31, offset: 0 };
     const MIN: bool = true;
     const RUN: usize = 32;
+    const SCALE_BITS: Option<u32> = Some(6);
     const SCALE: usize = 0;
     const ORDER: [[usize; 4]; 4] = WIDE_NIBBLES;
 

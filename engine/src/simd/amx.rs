@@ -123,6 +123,12 @@ impl Tiles<__m512i> for Amx {
     }
 
     #[inline(always)]
+    fn times(&self, codes: __m512i, scale: __m512i) -> __m512i {
+        // SAFETY: as above. Two codes at a time: the product of the first is within its byte.
+        unsafe { _mm512_mullo_epi16(codes, scale) }
+    }
+
+    #[inline(always)]
     fn lane_scale(&self, groups: __m512i, j: usize) -> __m512i {
         // SAFETY: as above.
         unsafe {
@@ -133,10 +139,17 @@ impl Tiles<__m512i> for Amx {
     }
 
     #[inline(always)]
-    fn join(&self, low: &[i32; 16], high: &[i32; 16]) -> __m512i {
+    fn three_bits(&self, scale: __m512i) -> [__m512i; 2] {
+        // SAFETY: as above.
+        unsafe { [_mm512_and_si512(scale, _mm512_set1_epi16(7)), _mm512_srli_epi16::<3>(scale)] }
+    }
+
+    #[inline(always)]
+    fn join(&self, low: &[i32; 16], high: &[i32; 16], shift: u32) -> __m512i {
         // SAFETY: as above, and pointers come from references to as many bytes.
         unsafe {
-            let high = _mm512_slli_epi32::<8>(_mm512_loadu_si512(high.as_ptr().cast()));
+            let shift = _mm_cvtsi32_si128(shift as i32);
+            let high = _mm512_sll_epi32(_mm512_loadu_si512(high.as_ptr().cast()), shift);
             _mm512_add_epi32(_mm512_loadu_si512(low.as_ptr().cast()), high)
         }
     }

@@ -38,11 +38,17 @@ pub trait Tiles<Bytes> {
     /// unsigned, and the high ones, signed.
     fn scaled(&self, codes: Bytes, scale: Self::Ints) -> [Bytes; 2];
 
-    /// For each group, its byte `j` (0 to 3) as an `i8`, in the form that [`Tiles::scaled`] takes.
+    /// The products of unsigned codes and unsigned [scales](Tiles::lane_scale), which must be within `u8`.
+    fn times(&self, codes: Bytes, scale: Self::Ints) -> Bytes;
+
+    /// For each group, its byte `j` (0 to 3) as an `i8`, in the form that [`Tiles::scaled`] and [`Tiles::times`] take.
     fn lane_scale(&self, groups: Bytes, j: usize) -> Self::Ints;
 
-    /// The sums of products with low bytes, and 256 times those with high ones.
-    fn join(&self, low: &[i32; 16], high: &[i32; 16]) -> Self::Ints;
+    /// The low three bits of unsigned [scales](Tiles::lane_scale), and the others.
+    fn three_bits(&self, scale: Self::Ints) -> [Self::Ints; 2];
+
+    /// Sums, and others shifted left by `shift` bits.
+    fn join(&self, low: &[i32; 16], high: &[i32; 16], shift: u32) -> Self::Ints;
 }
 
 /// Where there are no tiles, there is no value of this.
@@ -84,11 +90,19 @@ impl<Bytes, Ints> Tiles<Bytes> for NoTiles<Ints> {
         match self.0 {}
     }
 
+    fn times(&self, _: Bytes, _: Ints) -> Bytes {
+        match self.0 {}
+    }
+
     fn lane_scale(&self, _: Bytes, _: usize) -> Ints {
         match self.0 {}
     }
 
-    fn join(&self, _: &[i32; 16], _: &[i32; 16]) -> Ints {
+    fn three_bits(&self, _: Ints) -> [Ints; 2] {
+        match self.0 {}
+    }
+
+    fn join(&self, _: &[i32; 16], _: &[i32; 16], _: u32) -> Ints {
         match self.0 {}
     }
 }

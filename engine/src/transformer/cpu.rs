@@ -7,7 +7,7 @@ use try_lock::TryLock;
 use super::backend::{Activations, Addition, Backend, Forms};
 use super::batch::{Batch, Placed};
 use super::kv_cache::{Chunks, KvType, LayerKv, Plain, Q8};
-use super::state::{SPLIT_TOKENS, State};
+use super::state::{Quantized, SPLIT_TOKENS, State};
 use crate::bytes::{Claim, Cut, Shared, Team};
 use crate::kernels::attention::{self, Attend, CHUNK, ChunkMut, MAX_LENGTH, Merge, Out, PartialSums};
 use crate::kernels::elementwise;
@@ -227,27 +227,36 @@ impl Cpu<'_> {
         let row = row.row(0);
         self.level.run(FillRows { fill, rows: &mut *row, width: cut.width });
         let Forms { wide, short, .. } = forms;
-        let parts = if wide { 2 } else { 1 };
-        let forms =
-            [(forms.q8, Activation::Q8, &operand.q8, 32, 32), (forms.q8k, Activation::Q8K, &operand.q8k, 256, 16)];
-        for (wanted, kind, to, block, sum) in forms {
-            if !wanted {
-                continue;
-            }
-            let cut = |per| Cut { rows: parts, block: parts, ..cut.per(per) };
-            let (mut codes, mut scales) = (to.codes.write(claim, cut(1)), to.scales.write(claim, cut(block)));
-            let mut sums = to.sums.write(claim, cut(sum));
-            let rows = (codes.row(0), scales.row(0), sums.row(0));
-            self.level.run(Quantize { kind, row, first: None, to: rows });
-            if wide {
-                let [first, scales] = scales.two_rows(0, 1);
-                leave_rest(row, codes.row(0), first);
-                let rows = (codes.row(1), scales, sums.row(1));
-                self.level.run(Quantize { kind, row, first: Some(first), to: rows });
+        for (wanted, to) in [(forms.q8, &operand.q8), (forms.q8k, &operand.q8k)] {
+            if wanted {
+                self.quantize_rows(claim, cut, wide, to, row);
             }
         }
         if short {
             self.level.run(Shorten { row });
+        }
+    }
+
+    /// Quantizes the claimed rows `x`. Where they are `wide`, what second codes stand for is left of them.
+    fn quantize_rows(&self, claim: &Claim, cut: TokenCut, wide: bool, to: &Quantized, x: &mut [f32]) {
+        let (kind, width, stride) = (to.kind, cut.width, to.kind.stride(cut.width));
+        let (parts, [block, sum]) = (if wide { 2 } else { 1 }, [kind.block_len(), kind.sum_len()]);
+        let padded = TokenCut { width: stride, ..cut };
+        let cut = |per| Cut { rows: parts, block: parts, ..padded.per(per) };
+        let mut codes = to.codes.write(claim, cut(1));
+        let mut scales = to.scales.write(claim, cut(block));
+        let mut sums = to.sums.write(claim, cut(sum));
+        for (i, x) in x.chunks_exact_mut(width).enumerate() {
+            let of = |per| i * stride / per..(i * stride + width) / per;
+            let rows = (&mut codes.row(0)[of(1)], &mut scales.row(0)[of(block)], &mut sums.row(0)[of(sum)]);
+            self.level.run(Quantize { kind, row: x, first: None, to: rows });
+            if wide {
+                let [first, scales] = scales.two_rows(0, 1);
+                let first = &first[of(block)];
+                leave_rest(x, &codes.row(0)[of(1)], first);
+                let rows = (&mut codes.row(1)[of(1)], &mut scales[of(block)], &mut sums.row(1)[of(sum)]);
+                self.level.run(Quantize { kind, row: x, first: Some(first), to: rows });
+            }
         }
     }
 
@@ -279,13 +288,11 @@ impl Cpu<'_> {
 
     /// The claimed rows of one product.
     fn product(&self, claim: &Claim, first: usize, linear: &Linear, count: usize, to: &Shared<f32>, after: &[u8]) {
-        let Matrix { kind, rows, columns: length, .. } = linear.matrix;
+        let Matrix { kind, rows, .. } = linear.matrix;
         let width = self.rows_per_chunk(&linear.matrix, count);
         let start = (claim.index() - first) * width;
         let part = start..(start + width).min(rows);
-        let wide = linear.takes_wide();
-        let len = if wide { 2 * count * length } else { count * length };
-        let columns = Columns { k: length, n: count, wide, data: self.operand_data(claim, linear.activation(), len) };
+        let columns = self.operand(claim, linear, count);
         let mut out = to.write(claim, Cut::columns(count, rows, width).from_chunk(first));
         let rows = Rows { bytes: linear.matrix.rows(part.clone()), after };
         self.in_scratch(Product { kind, rows, columns: &columns, out: &mut out });
@@ -309,24 +316,29 @@ impl Cpu<'_> {
         self.level.run(InScratch { work, scratch: &mut scratch });
     }
 
-    fn operand_data<'c>(&'c self, claim: &'c Claim, kind: Activation, len: usize) -> ColumnData<'c> {
-        let operand = &self.state.operand;
-        let quantized = |from: &'c super::state::Quantized, block: usize, sum: usize| {
+    /// The operand as `count` columns of `length`.
+    fn operand<'c>(&'c self, claim: &'c Claim, linear: &Linear, count: usize) -> Columns<'c> {
+        let (operand, kind, length) = (&self.state.operand, linear.activation(), linear.matrix.columns);
+        let wide = linear.takes_wide();
+        let len = kind.stride(length) * if wide { 2 * count } else { count };
+        let quantized = |from: &'c Quantized| {
+            let [block, sum] = [kind.block_len(), kind.sum_len()];
             let codes = &from.codes.read(claim)[..len];
             (codes, &from.scales.read(claim)[..len / block], &from.sums.read(claim)[..len / sum])
         };
-        match kind {
+        let data = match kind {
             Activation::F32 => ColumnData::F32(&operand.f32.read(claim)[..len]),
             Activation::Short => ColumnData::Short(&operand.f32.read(claim)[..len]),
             Activation::Q8 => {
-                let (qs, d, sums) = quantized(&operand.q8, 32, 32);
+                let (qs, d, sums) = quantized(&operand.q8);
                 ColumnData::Q8 { qs, d, sums }
             }
             Activation::Q8K => {
-                let (qs, d, sums) = quantized(&operand.q8k, 256, 16);
+                let (qs, d, sums) = quantized(&operand.q8k);
                 ColumnData::Q8K { qs, d, sums }
             }
-        }
+        };
+        Columns { k: length, n: count, wide, data }
     }
 
     fn attend_over<L: LayerKv>(&self, layer: usize, attention: &Attention, forms: Forms) {

@@ -1,6 +1,7 @@
 //! Everything that a pass writes besides KV caches, laid out before the first one.
 
 use crate::bytes::{Crew, OutOfMemory, Shared};
+use crate::quant::Activation;
 use crate::spec::Spec;
 
 use super::Activations;
@@ -49,6 +50,7 @@ pub(super) struct Operand {
 
 /// Vectors as int8 codes with scales and sums, as [`crate::quant::Columns`] has them.
 pub(super) struct Quantized {
+    pub kind: Activation,
     pub codes: Shared<i8>,
     pub scales: Shared<f32>,
     pub sums: Shared<i16>,
@@ -83,7 +85,7 @@ impl State {
         let longest = spec.longest_operand();
         let floats = 2 * spec.embedding + widths.angles + widths.query + widths.key + widths.value + widths.heads;
         let row = 4 * (floats + 2 * widths.hidden);
-        let operand = (4 * longest + 5 * longest / 2) * operand_rows(limits);
+        let operand = (4 * longest + 5 * (longest + Activation::MOST_PADDING) / 2) * operand_rows(limits);
         let once = limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
         let queries = QuantizedBatch::bytes(spec, limits, kv);
         row as u64 * limits.batch as u64 + operand as u64 + 4 * once as u64 + queries
@@ -180,13 +182,16 @@ impl Widths {
 
 impl Operand {
     fn new(crew: &Crew, rows: usize, length: usize) -> Result<Self, OutOfMemory> {
-        let quantized = |block: usize, sum: usize| {
+        let quantized = |kind: Activation| {
+            let (codes, scales, sums) = kind.lens((length + Activation::MOST_PADDING).next_multiple_of(256));
             Ok(Quantized {
-                codes: crew.buffer(rows * length)?,
-                scales: crew.buffer(rows * length.div_ceil(block))?,
-                sums: crew.buffer(rows * length.div_ceil(sum))?,
+                kind,
+                codes: crew.buffer(rows * codes)?,
+                scales: crew.buffer(rows * scales)?,
+                sums: crew.buffer(rows * sums)?,
             })
         };
-        Ok(Self { f32: crew.buffer(rows * length)?, q8: quantized(32, 32)?, q8k: quantized(256, 16)? })
+        let [q8, q8k] = [quantized(Activation::Q8)?, quantized(Activation::Q8K)?];
+        Ok(Self { f32: crew.buffer(rows * length)?, q8, q8k })
     }
 }

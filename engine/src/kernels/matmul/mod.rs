@@ -218,6 +218,8 @@ struct Quantized<'a, const LEN: usize, const SUMS: usize> {
     wide: bool,
     /// Blocks per column.
     blocks: usize,
+    /// Blocks from one column to the next.
+    stride: usize,
     qs: &'a [[i8; LEN]],
     d: &'a [f32],
     sums: &'a [[i16; SUMS]],
@@ -239,7 +241,8 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
         };
         let (qs, sums) = (qs.as_chunks().0, sums.as_chunks().0);
         let n = if columns.wide { 2 * columns.n } else { columns.n };
-        Self { n, wide: columns.wide, blocks: columns.k / LEN, qs, d, sums }
+        let stride = columns.activation().stride(columns.k) / LEN;
+        Self { n, wide: columns.wide, blocks: columns.k / LEN, stride, qs, d, sums }
     }
 
     /// Where the product with column `c` goes; nowhere, if it has none of its own.
@@ -256,7 +259,7 @@ impl<'a, const LEN: usize, const SUMS: usize> Quantized<'a, LEN, SUMS> {
     fn part(&self, c: usize, first: usize, count: usize) -> Column<'a, LEN, SUMS> {
         // Second codes lie behind all of the first.
         let c = if self.wide { c / 2 + c % 2 * (self.n / 2) } else { c };
-        let start = c * self.blocks + first;
+        let start = c * self.stride + first;
         let range = start..start + count;
         Column { qs: &self.qs[range.clone()], d: &self.d[range.clone()], sums: &self.sums[range] }
     }

@@ -1,9 +1,12 @@
 //! Many columns of blocks of 256, where there are tiles: 16 rows by 16 columns at a time.
 //!
 //! As [`panels`](super::panels) does, this unpacks rows once for all columns, in ranges of elements. But it keeps codes times
-//! their integer scales, in two bytes, so that a tile of sums goes through a whole block; and columns stay where they are.
+//! their integer scales, in one byte or two, so that a tile of sums goes through a whole block; and columns stay where they are.
 //! A product of tiles goes on while vectors make terms of the sums of the one before, which they find in memory. What terms
 //! need of the columns, beside their codes, is gathered first.
+//!
+//! Four tiles are in use, not all eight: where two threads share a core, it has few registers to rename tiles with, and waits
+//! for each product before it loads the next tile (28 ns for a product and a load with eight tiles in use, 12 with four).
 //!
 //! With 256 columns, one thread and the weights in the second-level cache, Q4_K reached 330 G multiply-adds per second, where
 //! panels of AVX-512 do 190 (Emerald Rapids). Blocks of 32 make terms of each 32 products: there 195 to 222, not 160 to 195,
@@ -11,10 +14,12 @@
 
 use super::block256::{Of256, run_sums, scales, unpack_minima};
 use super::panels::{Lines, Panels};
-use super::{Quantized, padded, sixteen_rows};
+use super::{Quantized, sixteen_rows};
 use crate::kernels::Scratch;
+use crate::kernels::scratch::Room;
 use crate::quant::{Block256, Codes};
 use crate::simd::{Simd, Tiles};
+use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// Rows and columns of a tile of sums.
@@ -23,6 +28,8 @@ const SIDE: usize = 16;
 const DEPTH: usize = 4;
 /// Tiles of columns that are gone through with each 16 rows.
 const COLUMN_TILES: usize = 16;
+/// Tiles of rows whose results are complete before the next ones are begun.
+const ROW_TILES: usize = 12;
 
 /// Does the product in tiles, and returns true, where there are any and that is faster than panels: not with few columns, nor
 /// where more than a quarter of them would be done twice.
@@ -32,45 +39,117 @@ pub(super) fn product<S: Simd, F: Block256<N>, const N: usize>(
     work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>,
     scratch: &mut Scratch,
 ) -> bool {
-    let Quantized { n, wide, blocks, .. } = work.x;
-    if wide || n < 2 * SIDE || 4 * n < 3 * n.next_multiple_of(SIDE) {
+    let n = work.x.n;
+    if work.x.wide || n < 2 * SIDE || 4 * n < 3 * n.next_multiple_of(SIDE) {
         return false;
     }
     let Some(tiles) = s.tiles() else { return false };
-    let column_tiles = n.div_ceil(SIDE);
-    // Evenly, so that no range is much shorter than the others.
-    let depth = blocks.div_ceil(blocks.div_ceil(DEPTH));
-    for from in (0..blocks).step_by(depth) {
-        let depth = depth.min(blocks - from);
-        for tile in (0..column_tiles).step_by(COLUMN_TILES) {
-            let mut room = scratch.room();
-            let weights = room.take::<Weights>(depth);
-            let x = room.take::<Gathered>(depth * COLUMN_TILES.min(column_tiles - tile));
-            let kept = room.one::<Kept>();
-            for (i, x) in x.iter_mut().enumerate() {
-                let columns = ColumnTile::new(tile + i / depth, n);
-                gather::<S, F, N>(s, &work.x, columns.start, from + i % depth, x);
-            }
-            for first in (0..work.out.width()).step_by(SIDE) {
-                let rows = sixteen_rows(work.rows.bytes, blocks, first, from..from + depth);
-                unpack::<S, F, N>(s, &tiles, &rows, weights);
-                let turns = x.len();
-                let mut next = work.next(first + SIDE, from, depth, SIDE).in_turns(turns, false);
-                let part = Part { first, from, tile, weights, x };
-                part.add::<S, F, N>(s, &tiles, work, kept, &mut next);
-            }
+    for top in (0..work.out.width()).step_by(ROW_TILES * SIDE) {
+        let rows = top..work.out.width().min(top + ROW_TILES * SIDE);
+        for first in (0..n.div_ceil(SIDE)).step_by(COLUMN_TILES) {
+            let column_tiles = first..n.div_ceil(SIDE).min(first + COLUMN_TILES);
+            section::<S, F, N>(s, &tiles, work, scratch.room(), rows.clone(), column_tiles);
         }
     }
     true
+}
+
+/// The product of some rows with some tiles of columns.
+///
+/// Results are gathered apart, and go where they belong at the end. There, those of a tile lie in 16 places far apart, which no
+/// cache may have, and stores wait for each other: so also those of sums, which the next terms are made of. Products from the
+/// second-level cache took 1.4 times as long.
+#[inline(always)]
+fn section<S: Simd, F: Block256<N>, const N: usize>(
+    s: S,
+    tiles: &S::Tiles,
+    work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>,
+    mut room: Room<'_>,
+    rows: Range<usize>,
+    column_tiles: Range<usize>,
+) {
+    let Quantized { n, blocks, .. } = work.x;
+    let columns = column_tiles.map(|index| ColumnTile::new(index, n));
+    // Evenly, so that no range is much shorter than the others.
+    let depth = blocks.div_ceil(blocks.div_ceil(DEPTH));
+    let weights = room.take::<Weights>(depth);
+    let x = room.take::<Gathered>(depth * columns.len());
+    let sums = room.one::<Sums>();
+    let results = room.take::<Results>(rows.len().div_ceil(SIDE) * columns.len());
+    results.fill([[0.0; SIDE]; SIDE]);
+    for from in (0..blocks).step_by(depth) {
+        let range = from..blocks.min(from + depth);
+        let x = &mut x[..range.len() * columns.len()];
+        for (tile, x) in columns.clone().zip(x.chunks_exact_mut(range.len())) {
+            for (block, x) in range.clone().zip(x) {
+                gather::<S, F, N>(s, &work.x, tile.start, block, x);
+            }
+        }
+        let weights = &mut weights[..range.len()];
+        let row_tiles = rows.clone().step_by(SIDE).zip(results.chunks_exact_mut(columns.len()));
+        for (first, results) in row_tiles {
+            let blocks = sixteen_rows(work.rows.bytes, blocks, first, range.clone());
+            unpack::<S, F, N>(s, tiles, &blocks, weights);
+            let mut next = work.next(first + SIDE, from, depth, SIDE).in_turns(x.len(), false);
+            let part = Part { from, weights, x, columns: columns.clone() };
+            part.add::<S, F, N>(s, tiles, &work.x, sums, results, &mut next);
+        }
+    }
+    let row_tiles = rows.step_by(SIDE).zip(results.chunks_exact(columns.len()));
+    for (first, results) in row_tiles {
+        for (tile, results) in columns.clone().zip(results) {
+            for (c, y) in results.iter().enumerate().skip(tile.first - tile.start) {
+                let row = &mut work.out.row(tile.start + c)[first..];
+                match row.first_chunk_mut() {
+                    Some(row) => s.store_floats(s.floats(y), row),
+                    None => row.copy_from_slice(&y[..row.len()]),
+                }
+            }
+        }
+    }
+}
+
+/// What bytes codes times their scales are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// They are within a byte.
+    Byte,
+    /// One has the codes times the low three bits of the scale, and another times the high ones.
+    Factors,
+    /// One has the low byte of the product, and another the high one.
+    Bytes,
+}
+
+impl Form {
+    /// That of a format.
+    const fn of<F: Block256<N>, const N: usize>() -> Self {
+        match F::CODES {
+            Codes::Unsigned { max, offset: 0 } => match F::SCALE_BITS {
+                Some(bits) if ((1 << bits) - 1) * max as u32 <= 255 => Form::Byte,
+                Some(6) if 7 * max as u32 <= 255 => Form::Factors,
+                _ => Form::Bytes,
+            },
+            _ => Form::Bytes,
+        }
+    }
+
+    /// By how many bits sums of products with the second byte are shifted.
+    const fn shift(self) -> u32 {
+        match self {
+            Form::Byte => 0,
+            Form::Factors => 3,
+            Form::Bytes => 8,
+        }
+    }
 }
 
 /// A block of 16 rows.
 #[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 struct Weights {
-    /// The low bytes of codes times scales.
+    /// The first bytes of codes times scales.
     low: [[u8; 64]; 64],
-    /// The high ones.
+    /// The second ones, if there are any.
     high: [[u8; 64]; 64],
     /// Pairs of the integer minima that follow each other.
     mins: [[i32; 16]; 8],
@@ -103,20 +182,13 @@ impl ColumnTile {
     }
 }
 
-/// The sums of a tile, a row for each column.
-type Sums = [[i32; SIDE]; SIDE];
-/// Elements of the result, a row for each column.
-type Results = [[f32; SIDE]; SIDE];
-
-/// What lies in memory between the steps.
+/// The sums of a tile, a row for each column: with first bytes and with second ones.
 #[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
-struct Kept {
-    /// With low bytes and with high ones.
-    sums: [Sums; 2],
-    /// Of a column tile, and of the one before.
-    results: [Results; 2],
-}
+struct Sums([[[i32; SIDE]; SIDE]; 2]);
+
+/// Elements of the result, a row for each column.
+type Results = [[f32; SIDE]; SIDE];
 
 /// Unpacks blocks of 16 rows.
 #[inline(always)]
@@ -160,9 +232,20 @@ fn unpack_part<S: Simd, F: Block256<N>, const N: usize, const PART: usize>(
         let run = 16 * sixteen / F::RUN;
         let scale = tiles.lane_scale(scales[run / 4], run % 4);
         for (i, codes) in turned.iter().enumerate() {
-            let [low, high] = tiles.scaled(signed::<S, F, N>(tiles, *codes), scale);
-            s.store(low, &mut to.low[4 * sixteen + i]);
-            s.store(high, &mut to.high[4 * sixteen + i]);
+            let (low, high) = (&mut to.low[4 * sixteen + i], &mut to.high[4 * sixteen + i]);
+            match Form::of::<F, N>() {
+                Form::Byte => s.store(tiles.times(*codes, scale), low),
+                Form::Factors => {
+                    let [few, many] = tiles.three_bits(scale);
+                    s.store(tiles.times(*codes, few), low);
+                    s.store(tiles.times(*codes, many), high);
+                }
+                Form::Bytes => {
+                    let [first, second] = tiles.scaled(signed::<S, F, N>(tiles, *codes), scale);
+                    s.store(first, low);
+                    s.store(second, high);
+                }
+            }
         }
     }
 }
@@ -186,7 +269,7 @@ fn gather<S: Simd, F: Block256<N>, const N: usize>(
     to: &mut Gathered,
 ) {
     for (c, (d, sums)) in to.d.iter_mut().zip(&mut to.sums).enumerate() {
-        let at = (column + c) * x.blocks + block;
+        let at = (column + c) * x.stride + block;
         *d = x.d[at];
         if F::MIN {
             *sums = run_sums(s, &x.sums[at], F::RUN);
@@ -199,9 +282,8 @@ fn gather<S: Simd, F: Block256<N>, const N: usize>(
 struct Waiting<'a> {
     weights: &'a Weights,
     x: &'a Gathered,
-    columns: ColumnTile,
-    /// Which of the kept results are theirs.
-    slot: usize,
+    /// Which of the results are theirs.
+    tile: usize,
 }
 
 /// What the terms of a block of 16 rows have in common, in registers.
@@ -222,99 +304,43 @@ impl<S: Simd> Factors<S> {
 }
 
 /// The product of 16 rows with some column tiles, in one range of blocks.
-struct Part<'a> {
-    /// The first of the rows.
-    first: usize,
+struct Part<'a, C> {
     /// The first of the blocks.
     from: usize,
-    /// The first of the column tiles.
-    tile: usize,
     weights: &'a [Weights],
     /// Of each column tile as many as weights.
     x: &'a [Gathered],
+    columns: C,
 }
 
-impl Part<'_> {
-    /// Adds the terms; asks for lines of the next rows.
+impl<C: Iterator<Item = ColumnTile>> Part<'_, C> {
+    /// Adds the terms to the results of each column tile; asks for lines of the next rows.
     ///
     /// While a block is multiplied, terms are made of the sums of the one before, a few for each instruction that multiplies.
     #[inline(always)]
     fn add<S: Simd, F: Block256<N>, const N: usize>(
-        &self,
+        self,
         s: S,
         tiles: &S::Tiles,
-        work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>,
-        kept: &mut Kept,
+        x: &Quantized<'_, 256, 16>,
+        sums: &mut Sums,
+        results: &mut [Results],
         next: &mut Lines<'_>,
     ) {
-        let blocks = self.weights.len();
         let mut waiting: Option<Waiting<'_>> = None;
-        for (tile, gathered) in self.x.chunks_exact(blocks).enumerate() {
-            let (columns, slot) = (ColumnTile::new(self.tile + tile, work.x.n), tile % 2);
-            self.load(s, work, columns, &mut kept.results[slot]);
-            for (block, (weights, x)) in self.weights.iter().zip(gathered).enumerate() {
+        let column_tiles = self.columns.zip(self.x.chunks_exact(self.weights.len()));
+        for (tile, (columns, gathered)) in column_tiles.enumerate() {
+            for (block, (weights, gathered)) in self.weights.iter().zip(gathered).enumerate() {
                 next.prefetch(s);
-                let codes = self.codes(work, columns, block);
-                multiply::<S, F, N>(s, tiles, weights, codes, waiting, kept);
-                if let Some(complete) = waiting.filter(|_| block == 0) {
-                    self.store(s, work, complete, kept);
-                }
-                waiting = Some(Waiting { weights, x, columns, slot });
+                let codes = x.qs[columns.start * x.stride + self.from + block..].as_flattened();
+                multiply::<S, F, N>(s, tiles, weights, (codes, 256 * x.stride), waiting, sums, results);
+                waiting = Some(Waiting { weights, x: gathered, tile });
             }
         }
         if let Some(last) = waiting {
-            add_all_terms::<S, F, N>(s, tiles, last, kept);
-            self.store(s, work, last, kept);
-        }
-    }
-
-    /// The codes of a column tile from block `block` on, and how many lie between those of one column and the next.
-    #[inline(always)]
-    fn codes<'a, F: Block256<N>, const N: usize>(
-        &self,
-        work: &Panels<'a, '_, Of256<F>, 256, 16, N>,
-        columns: ColumnTile,
-        block: usize,
-    ) -> (&'a [i8], usize) {
-        let start = columns.start * work.x.blocks + self.from + block;
-        (work.x.qs[start..].as_flattened(), 256 * work.x.blocks)
-    }
-
-    /// Loads the results so far: zeros at first.
-    #[inline(always)]
-    fn load<S: Simd, F: Block256<N>, const N: usize>(
-        &self,
-        s: S,
-        work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>,
-        columns: ColumnTile,
-        to: &mut Results,
-    ) {
-        for (c, to) in to.iter_mut().enumerate() {
-            let row = &work.out.row(columns.start + c)[self.first..];
-            let results = match row.first_chunk() {
-                _ if self.from == 0 => s.splat_float(0.0),
-                Some(row) => s.floats(row),
-                None => s.floats(&padded(row)),
-            };
-            s.store_floats(results, to);
-        }
-    }
-
-    /// Stores results that are complete.
-    #[inline(always)]
-    fn store<S: Simd, F: Block256<N>, const N: usize>(
-        &self,
-        s: S,
-        work: &mut Panels<'_, '_, Of256<F>, 256, 16, N>,
-        complete: Waiting<'_>,
-        kept: &Kept,
-    ) {
-        let columns = complete.columns;
-        for (c, y) in kept.results[complete.slot].iter().enumerate().skip(columns.first - columns.start) {
-            let row = &mut work.out.row(columns.start + c)[self.first..];
-            match row.first_chunk_mut() {
-                Some(row) => s.store_floats(s.floats(y), row),
-                None => row.copy_from_slice(&y[..row.len()]),
+            let factors = Factors::new(s, last.weights);
+            for column in (0..SIDE).step_by(2) {
+                add_two_terms::<S, F, N>(s, tiles, column, (waiting, factors), sums, results);
             }
         }
     }
@@ -328,18 +354,23 @@ fn multiply<S: Simd, F: Block256<N>, const N: usize>(
     weights: &Weights,
     x: (&[i8], usize),
     waiting: Option<Waiting<'_>>,
-    kept: &mut Kept,
+    sums: &mut Sums,
+    results: &mut [Results],
 ) {
     tiles.zero::<0>();
-    tiles.zero::<1>();
+    if Form::of::<F, N>() != Form::Byte {
+        tiles.zero::<1>();
+    }
     let factors = Factors::new(s, waiting.map_or(weights, |waiting| waiting.weights));
-    quarter::<S, F, N, 0>(s, tiles, weights, x, (waiting, factors), kept);
-    quarter::<S, F, N, 1>(s, tiles, weights, x, (waiting, factors), kept);
-    quarter::<S, F, N, 2>(s, tiles, weights, x, (waiting, factors), kept);
-    quarter::<S, F, N, 3>(s, tiles, weights, x, (waiting, factors), kept);
-    let [low, high] = &mut kept.sums;
+    quarter::<S, F, N, 0>(s, tiles, weights, x, (waiting, factors), sums, results);
+    quarter::<S, F, N, 1>(s, tiles, weights, x, (waiting, factors), sums, results);
+    quarter::<S, F, N, 2>(s, tiles, weights, x, (waiting, factors), sums, results);
+    quarter::<S, F, N, 3>(s, tiles, weights, x, (waiting, factors), sums, results);
+    let [low, high] = &mut sums.0;
     tiles.store::<0>(low);
-    tiles.store::<1>(high);
+    if Form::of::<F, N>() != Form::Byte {
+        tiles.store::<1>(high);
+    }
 }
 
 /// Multiplies quarter `K` of a block, and adds the terms of 4 of 16 columns that wait.
@@ -350,29 +381,25 @@ fn quarter<S: Simd, F: Block256<N>, const N: usize, const K: usize>(
     weights: &Weights,
     (x, stride): (&[i8], usize),
     waiting: (Option<Waiting<'_>>, Factors<S>),
-    kept: &mut Kept,
+    sums: &mut Sums,
+    results: &mut [Results],
 ) {
     tiles.load_rows::<2>(&x[64 * K..], stride);
     tiles.load::<3>(&weights.low.as_chunks().0[K]);
     tiles.dot_unsigned::<0, 2, 3>();
-    add_two_terms::<S, F, N>(s, tiles, 4 * K, waiting, kept);
-    tiles.load::<3>(&weights.high.as_chunks().0[K]);
-    tiles.dot::<1, 2, 3>();
-    add_two_terms::<S, F, N>(s, tiles, 4 * K + 2, waiting, kept);
-}
-
-/// Adds the terms of all columns that wait.
-#[inline(always)]
-fn add_all_terms<S: Simd, F: Block256<N>, const N: usize>(
-    s: S,
-    tiles: &S::Tiles,
-    waiting: Waiting<'_>,
-    kept: &mut Kept,
-) {
-    let factors = Factors::new(s, waiting.weights);
-    for column in (0..SIDE).step_by(2) {
-        add_two_terms::<S, F, N>(s, tiles, column, (Some(waiting), factors), kept);
+    add_two_terms::<S, F, N>(s, tiles, 4 * K, waiting, sums, results);
+    match Form::of::<F, N>() {
+        Form::Byte => {}
+        Form::Factors => {
+            tiles.load::<3>(&weights.high.as_chunks().0[K]);
+            tiles.dot_unsigned::<1, 2, 3>();
+        }
+        Form::Bytes => {
+            tiles.load::<3>(&weights.high.as_chunks().0[K]);
+            tiles.dot::<1, 2, 3>();
+        }
     }
+    add_two_terms::<S, F, N>(s, tiles, 4 * K + 2, waiting, sums, results);
 }
 
 /// Adds the terms of columns `column` and `column + 1` of those that wait, if any do.
@@ -382,12 +409,16 @@ fn add_two_terms<S: Simd, F: Block256<N>, const N: usize>(
     tiles: &S::Tiles,
     column: usize,
     (waiting, factors): (Option<Waiting<'_>>, Factors<S>),
-    kept: &mut Kept,
+    sums: &Sums,
+    results: &mut [Results],
 ) {
-    let Some(Waiting { x, slot, .. }) = waiting else { return };
-    let [low, high] = &kept.sums;
+    let Some(Waiting { x, tile, .. }) = waiting else { return };
+    let ([low, high], results) = (&sums.0, &mut results[tile]);
     for c in column..column + 2 {
-        let sums = tiles.join(&low[c], &high[c]);
+        let sums = match Form::of::<F, N>() {
+            Form::Byte => s.ints(&low[c]),
+            form => tiles.join(&low[c], &high[c], form.shift()),
+        };
         let mut inner = s.mul(factors.scale, s.to_floats(sums));
         if F::MIN {
             let mut minima = s.splat_int(0);
@@ -398,7 +429,7 @@ fn add_two_terms<S: Simd, F: Block256<N>, const N: usize>(
             });
             inner = s.sub(inner, s.mul(factors.min, s.to_floats(minima)));
         }
-        let y = &mut kept.results[slot][c];
+        let y = &mut results[c];
         s.store_floats(s.add(s.floats(y), s.mul(s.splat_float(x.d[c]), inner)), y);
     }
 }
