@@ -58,18 +58,16 @@ fn in_tiles<B, T: Tiles<B>>(tiles: &T, rounds: usize) -> u64 {
     let operands = [[1; 64]; 16];
     tiles.load::<4>(&operands);
     tiles.load::<5>(&operands);
-    tiles.load::<6>(&operands);
-    tiles.load::<7>(&operands);
     for _ in 0..rounds {
         tiles.zero::<0>();
         tiles.zero::<1>();
         tiles.zero::<2>();
         tiles.zero::<3>();
         for _ in 0..DEPTH {
-            tiles.dot::<0, 4, 6>();
-            tiles.dot::<1, 4, 7>();
-            tiles.dot::<2, 5, 6>();
-            tiles.dot::<3, 5, 7>();
+            tiles.dot::<0, 4, 5>();
+            tiles.dot::<1, 4, 5>();
+            tiles.dot::<2, 4, 5>();
+            tiles.dot::<3, 4, 5>();
         }
     }
     (rounds * DEPTH * 4 * 16 * 16 * 64) as u64

@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 #[derive(Debug)]
 pub struct Amx(PhantomData<*mut ()>);
 
-/// What `ldtilecfg` takes: palette 1, and 16 rows of 64 bytes for each of eight tiles.
+/// What `ldtilecfg` takes: palette 1, and the rows of eight tiles and their bytes.
 #[repr(C, align(64))]
 struct Shapes {
     palette: [u8; 16],
@@ -20,8 +20,8 @@ struct Shapes {
 
 static SHAPES: Shapes = Shapes {
     palette: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+    bytes: [64, 64, 64, 64, 64, 64, 32, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 8, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
 impl Amx {
@@ -55,6 +55,11 @@ macro_rules! tile {
     };
 }
 
+/// Whether tiles have the shapes of sums, activations and weights that are multiplied with each other.
+const fn fit(sum: usize, x: usize, w: usize) -> bool {
+    sum < 6 && ((x < 6 && w < 6) || (x == 6 && w == 7))
+}
+
 impl Tiles<__m512i> for Amx {
     type Ints = __m512i;
 
@@ -65,6 +70,7 @@ impl Tiles<__m512i> for Amx {
 
     #[inline(always)]
     fn load<const TILE: usize>(&self, from: &[[u8; 64]; 16]) {
+        const { assert!(TILE < 6) }
         tile!(
             "tileloadd tmm{}, [{} + {}]", const TILE, in(reg) from, in(reg) 64_usize,
             options(readonly, nostack, preserves_flags)
@@ -73,6 +79,7 @@ impl Tiles<__m512i> for Amx {
 
     #[inline(always)]
     fn load_rows<const TILE: usize>(&self, from: &[i8], stride: usize) {
+        const { assert!(TILE < 6) }
         assert!(stride.saturating_mul(15).saturating_add(64) <= from.len(), "16 rows of 64 codes");
         tile!(
             "tileloadd tmm{}, [{} + {}]", const TILE, in(reg) from.as_ptr(), in(reg) stride,
@@ -81,7 +88,27 @@ impl Tiles<__m512i> for Amx {
     }
 
     #[inline(always)]
+    fn load_half<const TILE: usize>(&self, from: &[[u8; 64]; 8]) {
+        const { assert!(TILE == 7) }
+        tile!(
+            "tileloadd tmm{}, [{} + {}]", const TILE, in(reg) from, in(reg) 64_usize,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+
+    #[inline(always)]
+    fn load_half_rows<const TILE: usize>(&self, from: &[i8], stride: usize) {
+        const { assert!(TILE == 6) }
+        assert!(stride.saturating_mul(15).saturating_add(32) <= from.len(), "16 rows of 32 codes");
+        tile!(
+            "tileloadd tmm{}, [{} + {}]", const TILE, in(reg) from.as_ptr(), in(reg) stride,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+
+    #[inline(always)]
     fn dot<const SUM: usize, const X: usize, const W: usize>(&self) {
+        const { assert!(fit(SUM, X, W)) }
         tile!(
             "tdpbssd tmm{}, tmm{}, tmm{}", const SUM, const X, const W, options(nomem, nostack, preserves_flags)
         );
@@ -89,6 +116,7 @@ impl Tiles<__m512i> for Amx {
 
     #[inline(always)]
     fn dot_unsigned<const SUM: usize, const X: usize, const W: usize>(&self) {
+        const { assert!(fit(SUM, X, W)) }
         tile!(
             "tdpbsud tmm{}, tmm{}, tmm{}", const SUM, const X, const W, options(nomem, nostack, preserves_flags)
         );
@@ -96,6 +124,7 @@ impl Tiles<__m512i> for Amx {
 
     #[inline(always)]
     fn store<const TILE: usize>(&self, to: &mut [[i32; 16]; 16]) {
+        const { assert!(TILE < 6) }
         tile!(
             "tilestored [{} + {}], tmm{}", in(reg) to, in(reg) 64_usize, const TILE,
             options(nostack, preserves_flags)

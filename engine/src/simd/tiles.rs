@@ -2,7 +2,8 @@
 
 use core::marker::PhantomData;
 
-/// Eight tiles: registers of 16 rows of 64 bytes, or 16 `i32`, which are named by their number.
+/// Eight tiles, which are named by their number: registers of 16 rows of 64 bytes, or 16 `i32`. But tile 6 has rows of 32 bytes,
+/// and tile 7 has 8 rows: they are for products of 32 codes.
 ///
 /// A tile of weights has in its row `g` codes `4g..4g + 4` of 16 rows of a matrix; one of activations has in its row `c` 64
 /// codes of a column; one of sums has in its row `c` the sums of a column and 16 rows of the matrix.
@@ -21,6 +22,15 @@ pub trait Tiles<Bytes> {
     /// # Panics
     /// Where there are not as many.
     fn load_rows<const TILE: usize>(&self, from: &[i8], stride: usize);
+
+    /// Loads a tile of 8 rows.
+    fn load_half<const TILE: usize>(&self, from: &[[u8; 64]; 8]);
+
+    /// Loads a tile of rows of 32 bytes, which lie `stride` bytes after each other.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    fn load_half_rows<const TILE: usize>(&self, from: &[i8], stride: usize);
 
     /// Adds the products of activations `X` and signed weights `W` to `SUM`.
     fn dot<const SUM: usize, const X: usize, const W: usize>(&self);
@@ -67,6 +77,14 @@ impl<Bytes, Ints> Tiles<Bytes> for NoTiles<Ints> {
     }
 
     fn load_rows<const TILE: usize>(&self, _: &[i8], _: usize) {
+        match self.0 {}
+    }
+
+    fn load_half<const TILE: usize>(&self, _: &[[u8; 64]; 8]) {
+        match self.0 {}
+    }
+
+    fn load_half_rows<const TILE: usize>(&self, _: &[i8], _: usize) {
         match self.0 {}
     }
 

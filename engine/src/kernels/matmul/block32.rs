@@ -1,8 +1,9 @@
 //! Products with blocks of 32.
 
-use super::panels::{unroll, writes_out};
+use super::panels::{Panels, unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours, wide_floats};
+use super::{Column, Format, fours, tiles, wide_floats};
+use crate::kernels::Scratch;
 use crate::quant::{Block32, Codes};
 use crate::simd::{Simd, UNITS};
 use core::hint::black_box;
@@ -60,13 +61,7 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     fn unpack<S: Simd, const R: usize>(s: S, rows: &[&[[u8; N]]; 16], r: usize, panel: &mut [[Unpacked; R]]) {
         for (b, to) in panel.iter_mut().enumerate() {
             let (blocks, to) = (sixteen!(I => &rows[I][b]), &mut to[r]);
-            // As sums are: rows r, r + 4, r + 8 and r + 12 share a vector, so that turning its quarters puts them in order.
-            let [p, q] = F::packed(s, [blocks[0], blocks[4], blocks[8], blocks[12]]);
-            let [t, u] = F::packed(s, [blocks[1], blocks[5], blocks[9], blocks[13]]);
-            let [v, w] = F::packed(s, [blocks[2], blocks[6], blocks[10], blocks[14]]);
-            let [x, y] = F::packed(s, [blocks[3], blocks[7], blocks[11], blocks[15]]);
-            let low = s.turn([p, t, v, x]);
-            let high = if F::SHARED { low } else { s.turn([q, u, w, y]) };
+            let [low, high] = packed_rows::<S, F, N>(s, &blocks);
             store_half::<S, F, N, 0>(s, low, &mut to.codes);
             store_half::<S, F, N, 1>(s, high, &mut to.codes);
             let [scale, min] = F::scale_min_each(s, &blocks);
@@ -80,6 +75,11 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     #[inline(always)]
     fn loops<S: Simd>() -> bool {
         S::ACCUMULATORS < 6 && !S::SUMS_32 && F::CODES.adapted::<S>().run() == 8
+    }
+
+    #[inline(always)]
+    fn in_tiles<S: Simd>(s: S, work: &mut Panels<'_, '_, Self, 32, 1, N>, scratch: &mut Scratch) -> bool {
+        tiles::product(s, work, scratch)
     }
 
     #[inline(always)]
@@ -190,6 +190,19 @@ fn sums_of_runs<S: Simd, F: Block32<N>, const N: usize, const R: usize, const C:
         }
     }
     sums
+}
+
+/// What the codes of a block of 16 rows are [split](Block32::split) from: of elements 0 to 15, in groups of four, then of 16 to
+/// 31.
+#[inline(always)]
+pub(super) fn packed_rows<S: Simd, F: Block32<N>, const N: usize>(s: S, blocks: &[&[u8; N]; 16]) -> [[S::Bytes; 4]; 2] {
+    // As sums are: rows r, r + 4, r + 8 and r + 12 share a vector, so that turning its quarters puts them in order.
+    let [p, q] = F::packed(s, [blocks[0], blocks[4], blocks[8], blocks[12]]);
+    let [t, u] = F::packed(s, [blocks[1], blocks[5], blocks[9], blocks[13]]);
+    let [v, w] = F::packed(s, [blocks[2], blocks[6], blocks[10], blocks[14]]);
+    let [x, y] = F::packed(s, [blocks[3], blocks[7], blocks[11], blocks[15]]);
+    let low = s.turn([p, t, v, x]);
+    [low, if F::SHARED { low } else { s.turn([q, u, w, y]) }]
 }
 
 /// Stores half `HALF` of the codes of a block of 16 rows.

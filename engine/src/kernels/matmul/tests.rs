@@ -94,10 +94,23 @@ fn matrices_of_any_shape() {
 fn more_rows_than_a_panel_and_more_elements() {
     for &kind in TensorType::ALL {
         let random = &mut Random(10);
-        let k = 1280;
+        // Blocks of 32: an odd number.
+        let k = if kind.block_len() == 32 { 1312 } else { 1280 };
         let rows = naive::blocks(kind, 37 * k / kind.block_len(), Fill::Random, random);
         for n in [2, 13, 32, 47, 49, 274] {
             check(kind, &rows, &Owned::random(kind.activation(), k, n, false, random), "long");
+        }
+    }
+}
+
+#[test]
+fn columns_that_lie_apart_and_rows_that_fill_sections() {
+    for &kind in TensorType::ALL {
+        let random = &mut Random(12);
+        let k = 1024;
+        let rows = naive::blocks(kind, 200 * k / kind.block_len(), Fill::Random, random);
+        for n in [1, 3, 33] {
+            check(kind, &rows, &Owned::random(kind.activation(), k, n, false, random), "apart");
         }
     }
 }
