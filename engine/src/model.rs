@@ -8,7 +8,7 @@ use crate::gguf::{self, Gguf, Place};
 use crate::simd::Level;
 use crate::spec::Spec;
 use crate::tokenizer::{self, Tokenizer};
-use crate::transformer::{KvCache, KvType, Limits, State};
+use crate::transformer::{KvCache, KvType, Limits, State, ThreadScratch};
 use crate::weights::{self, Weights};
 
 pub use crate::weights::Stage;
@@ -144,7 +144,7 @@ impl Model {
         self.gguf.metadata().string("tokenizer.chat_template").ok().flatten()
     }
 
-    /// What a session with these options takes.
+    /// What a session with these options takes, and one thread.
     pub fn memory(&self, options: &Options) -> Memory {
         Memory { weights: self.gguf.size(), ..needed(&self.spec, self.limits(options), options.kv) }
     }
@@ -181,7 +181,8 @@ impl Memory {
 
 /// What the KV cache and the scratch take.
 fn needed(spec: &Spec, limits: Limits, kv: KvType) -> Memory {
-    Memory { weights: 0, kv_cache: KvCache::bytes(spec, limits, kv), scratch: State::bytes(spec, limits, kv) }
+    let scratch = State::bytes(spec, limits, kv) + size_of::<ThreadScratch>() as u64;
+    Memory { weights: 0, kv_cache: KvCache::bytes(spec, limits, kv), scratch }
 }
 
 fn limits(spec: &Spec, vocabulary: usize, options: &Options) -> Limits {

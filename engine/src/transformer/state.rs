@@ -82,10 +82,9 @@ impl State {
     /// Bytes of a state.
     pub fn bytes(spec: &Spec, limits: Limits, kv: KvType) -> u64 {
         let widths = Widths::new(spec);
-        let longest = spec.longest_operand();
         let floats = 2 * spec.embedding + widths.angles + widths.query + widths.key + widths.value + widths.heads;
         let row = 4 * (floats + 2 * widths.hidden);
-        let operand = (4 * longest + 5 * (longest + Activation::MOST_PADDING) / 2) * operand_rows(limits);
+        let operand = Operand::bytes(operand_rows(limits), spec.longest_operand());
         let once = limits.logit_rows * limits.vocabulary + partial_len(spec, limits);
         let queries = QuantizedBatch::bytes(spec, limits, kv);
         row as u64 * limits.batch as u64 + operand as u64 + 4 * once as u64 + queries
@@ -183,7 +182,7 @@ impl Widths {
 impl Operand {
     fn new(crew: &Crew, rows: usize, length: usize) -> Result<Self, OutOfMemory> {
         let quantized = |kind: Activation| {
-            let (codes, scales, sums) = kind.lens((length + Activation::MOST_PADDING).next_multiple_of(256));
+            let (codes, scales, sums) = Self::lens(kind, length);
             Ok(Quantized {
                 kind,
                 codes: crew.buffer(rows * codes)?,
@@ -193,5 +192,18 @@ impl Operand {
         };
         let [q8, q8k] = [quantized(Activation::Q8)?, quantized(Activation::Q8K)?];
         Ok(Self { f32: crew.buffer(rows * length)?, q8, q8k })
+    }
+
+    fn bytes(rows: usize, length: usize) -> usize {
+        let quantized = [Activation::Q8, Activation::Q8K].map(|kind| {
+            let (codes, scales, sums) = Self::lens(kind, length);
+            codes + 4 * scales + 2 * sums
+        });
+        rows * (4 * length + quantized.iter().sum::<usize>())
+    }
+
+    /// Codes, scales and sums of a row with room for any operand up to `length`.
+    fn lens(kind: Activation, length: usize) -> (usize, usize, usize) {
+        kind.lens((length + Activation::MOST_PADDING).next_multiple_of(256))
     }
 }
