@@ -132,7 +132,7 @@ fn add_tile<S: Simd, F: Block32<N>, const N: usize>(
             }
         }
     }
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         add_terms::<S, F, N>(s, &weights[count - 2], &gathered[count - 2], even, &mut y);
         tiles.store::<1>(odd);
         add_terms::<S, F, N>(s, &weights[count - 1], &gathered[count - 1], odd, &mut y);
