@@ -316,15 +316,14 @@ impl Cpu<'_> {
         self.level.run(InScratch { work, scratch: &mut scratch });
     }
 
-    /// The operand as `count` columns of `length`.
+    /// The operand as `count` columns, in the form that a matrix takes.
     fn operand<'c>(&'c self, claim: &'c Claim, linear: &Linear, count: usize) -> Columns<'c> {
         let (operand, kind, length) = (&self.state.operand, linear.activation(), linear.matrix.columns);
         let wide = linear.takes_wide();
         let len = kind.stride(length) * if wide { 2 * count } else { count };
         let quantized = |from: &'c Quantized| {
-            let [block, sum] = [kind.block_len(), kind.sum_len()];
-            let codes = &from.codes.read(claim)[..len];
-            (codes, &from.scales.read(claim)[..len / block], &from.sums.read(claim)[..len / sum])
+            let (codes, scales, sums) = kind.lens(len);
+            (&from.codes.read(claim)[..codes], &from.scales.read(claim)[..scales], &from.sums.read(claim)[..sums])
         };
         let data = match kind {
             Activation::F32 => ColumnData::F32(&operand.f32.read(claim)[..len]),

@@ -1,9 +1,8 @@
 //! Products with blocks of 256.
 
-use super::panels::{Panels, unroll, writes_out};
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours, tiles, wide_floats};
-use crate::kernels::Scratch;
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block256, Codes};
 use crate::simd::Simd;
 use core::marker::PhantomData;
@@ -126,11 +125,6 @@ impl<F: Block256<N>, const N: usize> Format<256, 16, N> for Of256<F> {
                 *y = s.add(*y, s.mul(dx, inner));
             }
         }
-    }
-
-    #[inline(always)]
-    fn in_tiles<S: Simd>(s: S, work: &mut Panels<'_, '_, Self, 256, 16, N>, scratch: &mut Scratch) -> bool {
-        tiles::product(s, work, scratch)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Products with blocks of 32.
 
-use super::panels::{Panels, unroll, writes_out};
+use super::panels::{unroll, writes_out};
 use super::rows::{Ahead, Block};
-use super::{Column, Format, fours, tiles, wide_floats};
-use crate::kernels::Scratch;
+use super::{Column, Format, fours, wide_floats};
 use crate::quant::{Block32, Codes};
 use crate::simd::{Simd, UNITS};
 use core::hint::black_box;
@@ -17,9 +16,9 @@ pub(super) struct Of32<F>(PhantomData<F>);
 #[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 pub(super) struct Unpacked {
-    codes: [[u8; 64]; 8],
-    scale: [f32; 16],
-    min: [f32; 16],
+    pub(super) codes: [[u8; 64]; 8],
+    pub(super) scale: [f32; 16],
+    pub(super) min: [f32; 16],
 }
 
 impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
@@ -75,11 +74,6 @@ impl<F: Block32<N>, const N: usize> Format<32, 1, N> for Of32<F> {
     #[inline(always)]
     fn loops<S: Simd>() -> bool {
         S::ACCUMULATORS < 6 && !S::SUMS_32 && F::CODES.adapted::<S>().run() == 8
-    }
-
-    #[inline(always)]
-    fn in_tiles<S: Simd>(s: S, work: &mut Panels<'_, '_, Self, 32, 1, N>, scratch: &mut Scratch) -> bool {
-        tiles::product(s, work, scratch)
     }
 
     #[inline(always)]

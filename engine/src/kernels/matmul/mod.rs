@@ -55,6 +55,7 @@ mod tests;
 mod tiles;
 
 use self::panels::Panels;
+use self::tiles::Tiled;
 use super::{InScratch, Scratch};
 use crate::bytes::Tile;
 use crate::quant::{Block32, Block256, ColumnData, Columns, Float, TensorType, Visitor};
@@ -151,7 +152,7 @@ impl<S: Simd> Visitor for Product<'_, '_, S> {
 impl<S: Simd> Product<'_, '_, S> {
     fn panels<F, const LEN: usize, const SUMS: usize, const N: usize>(self, x: Quantized<'_, LEN, SUMS>)
     where
-        F: Format<LEN, SUMS, N>,
+        F: Tiled<LEN, SUMS, N>,
     {
         let work = Panels { rows: self.rows, x, out: self.out, format: PhantomData::<F> };
         self.s.run(InScratch { work, scratch: self.scratch })
@@ -199,15 +200,6 @@ trait Format<const LEN: usize, const SUMS: usize, const N: usize> {
         b: usize,
         y: &mut [[S::Floats; R]; C],
     );
-
-    /// Does the whole product in tiles, and returns true, where there are any and that is faster.
-    #[inline(always)]
-    fn in_tiles<S: Simd>(_: S, _: &mut Panels<'_, '_, Self, LEN, SUMS, N>, _: &mut Scratch) -> bool
-    where
-        Self: Sized,
-    {
-        false
-    }
 }
 
 /// Quantized columns in blocks of `LEN` with `SUMS` sums each. Where they are wide, those of second codes count, too: each

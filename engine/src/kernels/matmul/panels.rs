@@ -11,6 +11,7 @@
 //! is multiplied, those of the next are asked for, a few with each block, since a burst of requests would hold up all else; or
 //! with each group of columns, where that takes more than an instruction.
 
+use super::tiles::{self, Tiled};
 use super::{Format, Quantized, Rows, padded, sixteen_rows};
 use crate::bytes::Tile;
 use crate::kernels::{InScratch, Scratch};
@@ -92,14 +93,14 @@ impl<'a> Lines<'a> {
 
 impl<F, const LEN: usize, const SUMS: usize, const N: usize> Kernel for InScratch<'_, Panels<'_, '_, F, LEN, SUMS, N>>
 where
-    F: Format<LEN, SUMS, N>,
+    F: Tiled<LEN, SUMS, N>,
 {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { mut work, scratch } = self;
-        if S::HAS_TILES && F::in_tiles(s, &mut work, scratch) {
+        if S::HAS_TILES && tiles::product(s, &mut work, scratch) {
             return;
         }
         match S::ACCUMULATORS {

@@ -109,7 +109,7 @@ fn columns_that_lie_apart_and_rows_that_fill_sections() {
         let random = &mut Random(12);
         let k = 1024;
         let rows = naive::blocks(kind, 200 * k / kind.block_len(), Fill::Random, random);
-        for n in [1, 3, 33] {
+        for n in [1, 3, 36] {
             check(kind, &rows, &Owned::random(kind.activation(), k, n, false, random), "apart");
         }
     }

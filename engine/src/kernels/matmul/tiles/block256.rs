@@ -3,7 +3,7 @@
 
 use super::super::block256::{Of256, run_sums, scales, unpack_minima};
 use super::super::panels::Lines;
-use super::{Part, Quantized, Results, SIDE, TileSums, Tiled, signed};
+use super::{Part, Quantized, Results, SIDE, Sums, Tiled, signed};
 use crate::quant::{Block256, Codes};
 use crate::simd::{Simd, Tiles};
 use core::ops::Range;
@@ -15,7 +15,6 @@ impl<F: Block256<N>, const N: usize> Tiled<256, 16, N> for Of256<F> {
 
     type Weights = Weights;
     type Gathered = Gathered;
-    type Sums = Sums;
 
     #[inline(always)]
     fn unpack_weights<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Weights]) {
@@ -134,11 +133,6 @@ pub(in super::super) struct Gathered {
     sums: [[i16; 16]; 16],
 }
 
-/// The sums of a tile, a row for each column: with first bytes and with second ones.
-#[derive(FromBytes, IntoBytes, KnownLayout)]
-#[repr(C, align(64))]
-pub(in super::super) struct Sums([TileSums; 2]);
-
 /// Unpacks a part of the codes of 16 rows.
 #[inline(always)]
 fn unpack_part<S: Simd, F: Block256<N>, const N: usize, const PART: usize>(
@@ -200,7 +194,8 @@ impl<S: Simd> Factors<S> {
     }
 }
 
-/// Multiplies a block of 16 rows with a tile of columns, adds the terms of those that wait meanwhile, and keeps the sums.
+/// Multiplies a block of 16 rows with a tile of columns, adds the terms of those that wait meanwhile, and keeps the sums: with
+/// first bytes, and with second ones.
 #[inline(always)]
 fn multiply<S: Simd, F: Block256<N>, const N: usize>(
     s: S,

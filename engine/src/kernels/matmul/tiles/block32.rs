@@ -1,9 +1,9 @@
 //! Blocks of 32: each has terms of its own, so that a product of tiles fills half of them. Sums of the results stay in
 //! registers.
 
-use super::super::block32::{Of32, packed_rows};
+use super::super::block32::{Of32, Unpacked, packed_rows};
 use super::super::panels::Lines;
-use super::{Part, Quantized, Results, TileSums, Tiled, signed};
+use super::{Part, Quantized, Results, Sums, TileSums, Tiled, signed};
 use crate::quant::Block32;
 use crate::simd::{Simd, Tiles};
 use core::ops::Range;
@@ -13,12 +13,11 @@ impl<F: Block32<N>, const N: usize> Tiled<32, 1, N> for Of32<F> {
     const DEPTH: usize = 18;
     const LEAST: usize = 32;
 
-    type Weights = Weights;
+    type Weights = Unpacked;
     type Gathered = Gathered;
-    type Sums = Sums;
 
     #[inline(always)]
-    fn unpack_weights<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Weights]) {
+    fn unpack_weights<S: Simd>(s: S, tiles: &S::Tiles, rows: &[&[[u8; N]]; 16], to: &mut [Unpacked]) {
         for (b, to) in to.iter_mut().enumerate() {
             let blocks = sixteen!(I => &rows[I][b]);
             let [low, high] = packed_rows::<S, F, N>(s, &blocks);
@@ -74,15 +73,6 @@ impl<F: Block32<N>, const N: usize> Tiled<32, 1, N> for Of32<F> {
     }
 }
 
-/// A block of 16 rows.
-#[derive(FromBytes, IntoBytes, KnownLayout)]
-#[repr(C, align(64))]
-pub(in super::super) struct Weights {
-    codes: [[u8; 64]; 8],
-    scale: [f32; 16],
-    min: [f32; 16],
-}
-
 /// What terms need of a block of 16 columns.
 #[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
@@ -92,11 +82,6 @@ pub(in super::super) struct Gathered {
     sums: [f32; 16],
 }
 
-/// The sums of a block with an even number, and of one with an odd one.
-#[derive(FromBytes, IntoBytes, KnownLayout)]
-#[repr(C, align(64))]
-pub(in super::super) struct Sums([TileSums; 2]);
-
 /// A square of floats, its columns as bytes.
 #[inline(always)]
 fn transposed<S: Simd>(s: S, square: &[[f32; 16]; 16]) -> [S::Bytes; 16] {
@@ -104,12 +89,12 @@ fn transposed<S: Simd>(s: S, square: &[[f32; 16]; 16]) -> [S::Bytes; 16] {
 }
 
 /// Adds the terms of some blocks of 16 rows with those of 16 columns. While a block is multiplied, the sums of the one before
-/// are stored, and terms are made of those before these.
+/// are stored, those of even ones and of odd ones apart, and terms are made of those before these.
 #[inline(always)]
 fn add_tile<S: Simd, F: Block32<N>, const N: usize>(
     s: S,
     tiles: &S::Tiles,
-    weights: &[Weights],
+    weights: &[Unpacked],
     gathered: &[Gathered],
     (x, stride): (&[[i8; 32]], usize),
     sums: &mut Sums,
@@ -150,7 +135,7 @@ fn add_tile<S: Simd, F: Block32<N>, const N: usize>(
 
 /// Multiplies a block of 16 rows with a tile of columns.
 #[inline(always)]
-fn multiply<S: Simd, const SUM: usize>(tiles: &S::Tiles, weights: &Weights, x: &[[i8; 32]], stride: usize) {
+fn multiply<S: Simd, const SUM: usize>(tiles: &S::Tiles, weights: &Unpacked, x: &[[i8; 32]], stride: usize) {
     tiles.load_half_rows::<6>(x.as_flattened(), stride);
     tiles.load_half::<7>(&weights.codes);
     tiles.zero::<SUM>();
@@ -161,7 +146,7 @@ fn multiply<S: Simd, const SUM: usize>(tiles: &S::Tiles, weights: &Weights, x: &
 #[inline(always)]
 fn add_terms<S: Simd, F: Block32<N>, const N: usize>(
     s: S,
-    weights: &Weights,
+    weights: &Unpacked,
     x: &Gathered,
     sums: &TileSums,
     y: &mut [S::Floats; 16],
