@@ -23,6 +23,12 @@ pub trait Pool: Send + Sync {
 
     /// Wakes the threads that sleep in [`Pool::wait`], to look again.
     fn wake(&self);
+
+    /// Thread `thread` of a broadcast has nothing in hand that others wait for: so if the host wants it to give way to
+    /// other programs, now is the time. Called often, and at little cost where there is nothing to do.
+    fn pause(&self, thread: usize) {
+        let _ = thread;
+    }
 }
 
 /// The calling thread alone.

@@ -29,6 +29,8 @@ mod serve;
 mod store;
 mod table;
 mod time;
+#[cfg(target_os = "linux")]
+mod turns;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@
 //! it gives way once: what it waits for may be a thread that waits for this very core. Then it sleeps, and an idle core
 //! draws what another program keeps from running elsewhere. Yielding on and on would keep the core busy, and to a
 //! scheduler that shares out time it gives the thread's own share away. A thread that comes late skips the broadcast.
+//! What threads do beside other programs while they work is in `turns`.
 
 #![allow(unsafe_code)]
 
@@ -20,6 +21,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use woolly_engine::pool::{Pool, Sleepers};
 
 use crate::error::{Error, Kind, Result};
+#[cfg(target_os = "linux")]
+use crate::turns::Turns;
 
 /// How long a thread spins before it sleeps: longer than most chunks of work, and about what a wake-up takes.
 const SPIN: Duration = Duration::from_micros(50);
@@ -30,6 +33,8 @@ pub struct Threads {
     /// All but the calling thread; absent where that one works alone. Lives as long as its threads may be needed.
     _others: Option<ThreadPool>,
     count: usize,
+    #[cfg(target_os = "linux")]
+    turns: Turns,
     /// Held during a broadcast: there is one at a time.
     entry: Mutex<()>,
 }
@@ -51,7 +56,14 @@ impl Threads {
             let stage = stage.clone();
             others.spawn_broadcast(move |context| stage.serve(context.index() + 1));
         }
-        Ok(Self { stage, _others: others, count, entry: Mutex::new(()) })
+        Ok(Self {
+            stage,
+            _others: others,
+            count,
+            #[cfg(target_os = "linux")]
+            turns: Turns::new(count),
+            entry: Mutex::new(()),
+        })
     }
 }
 
@@ -74,6 +86,13 @@ impl Pool for Threads {
 
     fn wake(&self) {
         self.stage.sleepers.wake();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn pause(&self, thread: usize) {
+        if self.count > 1 {
+            self.turns.give_way(thread);
+        }
     }
 }
 

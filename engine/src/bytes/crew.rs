@@ -107,6 +107,7 @@ impl Team<'_> {
             let indices = range_of(range, ranges, chunks);
             // A thread that came late has operations to catch up with that are over: one look is enough for each.
             while !(self.late.get() && counter.is_over(chunks)) {
+                self.pool.pause(self.thread);
                 let taken = counter.taken[range].fetch_add(1, Ordering::Relaxed) as usize;
                 if taken >= indices.len() {
                     break;
