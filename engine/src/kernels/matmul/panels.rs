@@ -17,6 +17,7 @@ use crate::bytes::Tile;
 use crate::kernels::{InScratch, Scratch};
 use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// Rows of a vector.
 const ROWS: usize = 16;
@@ -132,7 +133,8 @@ where
                 // That is 7% faster with 16 to 48 columns, if the panel leaves room for it; but where blocks of 256 meet few
                 // columns, 9% slower (Q4_1 and Q4_K on a Zen 4).
                 let near = LEN == 32 || self.x.n >= NEAR_COLUMNS;
-                let mut next = self.next(first + R * ROWS, from, depth, R * ROWS).in_turns(turns, near);
+                let mut next =
+                    self.next(0..self.out.width(), first + R * ROWS, from, depth, R * ROWS).in_turns(turns, near);
                 let mut c = 0;
                 while c < self.x.n {
                     let step = match self.x.n - c {
@@ -153,14 +155,24 @@ where
         }
     }
 
-    /// What a panel of `rows` rows is made of that comes after the one before row `first`.
+    /// What a panel of `rows` rows is made of that comes after the one before row `first`, where those of rows `section` are
+    /// gone through one after the other.
     #[inline(always)]
-    pub(super) fn next(&self, first: usize, from: usize, depth: usize, rows: usize) -> Lines<'a> {
+    pub(super) fn next(
+        &self,
+        section: Range<usize>,
+        first: usize,
+        from: usize,
+        depth: usize,
+        rows: usize,
+    ) -> Lines<'a> {
         let (stride, len) = (self.x.blocks * N, depth * N);
-        let (bytes, start) = if first < self.out.width() {
+        let (bytes, start) = if first < section.end {
             (self.rows.bytes, first * stride + from * N)
         } else if from + depth < self.x.blocks {
-            (self.rows.bytes, (from + depth) * N)
+            (self.rows.bytes, section.start * stride + (from + depth) * N)
+        } else if section.end < self.out.width() {
+            (self.rows.bytes, section.end * stride)
         } else {
             (self.rows.after, 0)
         };

@@ -104,14 +104,28 @@ fn more_rows_than_a_panel_and_more_elements() {
 }
 
 #[test]
-fn columns_that_lie_apart_and_rows_that_fill_sections() {
+fn columns_that_lie_apart() {
     for &kind in TensorType::ALL {
         let random = &mut Random(12);
         let k = 1024;
-        let rows = naive::blocks(kind, 200 * k / kind.block_len(), Fill::Random, random);
+        let rows = naive::blocks(kind, 37 * k / kind.block_len(), Fill::Random, random);
         for n in [1, 3, 36] {
             check(kind, &rows, &Owned::random(kind.activation(), k, n, false, random), "apart");
         }
+    }
+}
+
+/// Without tiles there is nothing here that the other tests don't have.
+#[test]
+fn tiles_of_several_sections() {
+    if !Level::AmxInt8.is_available() {
+        return;
+    }
+    for kind in [TensorType::Q4_0, TensorType::Q4_K] {
+        let random = &mut Random(14);
+        let k = 1024;
+        let rows = naive::blocks(kind, 200 * k / kind.block_len(), Fill::Random, random);
+        check(kind, &rows, &Owned::random(kind.activation(), k, 530, false, random), "sections");
     }
 }
 

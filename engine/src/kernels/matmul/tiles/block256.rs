@@ -10,7 +10,8 @@ use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 impl<F: Block256<N>, const N: usize> Tiled<256, 16, N> for Of256<F> {
-    const DEPTH: usize = 4;
+    const DEPTH: usize = 1;
+    const ROWS: usize = 3;
     const LEAST: usize = 1;
 
     type Weights = Weights;
@@ -61,10 +62,12 @@ impl<F: Block256<N>, const N: usize> Tiled<256, 16, N> for Of256<F> {
         let mut waiting: Option<Waiting<'_>> = None;
         for (tile, (gathered, codes)) in part.columns().enumerate() {
             next.prefetch(s);
-            for (block, (weights, x)) in part.weights.iter().zip(gathered).enumerate() {
-                let codes = (codes[block..].as_flattened(), part.stride());
-                multiply::<S, F, N>(s, tiles, weights, codes, waiting, sums, results);
-                waiting = Some(Waiting { weights, x, tile });
+            for (tile, weights) in (tile..).step_by(part.width()).zip(part.rows()) {
+                for (block, (weights, x)) in weights.iter().zip(gathered).enumerate() {
+                    let codes = (codes[block..].as_flattened(), part.stride());
+                    multiply::<S, F, N>(s, tiles, weights, codes, waiting, sums, results);
+                    waiting = Some(Waiting { weights, x, tile });
+                }
             }
         }
         if let Some(last) = waiting {

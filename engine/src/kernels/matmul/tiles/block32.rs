@@ -10,7 +10,8 @@ use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout, transmute_mut, transmute_ref};
 
 impl<F: Block32<N>, const N: usize> Tiled<32, 1, N> for Of32<F> {
-    const DEPTH: usize = 18;
+    const DEPTH: usize = 16;
+    const ROWS: usize = 1;
     const LEAST: usize = 32;
 
     type Weights = Unpacked;
@@ -66,9 +67,12 @@ impl<F: Block32<N>, const N: usize> Tiled<32, 1, N> for Of32<F> {
         results: &mut [Results],
         next: &mut Lines<'_>,
     ) {
-        for ((gathered, codes), results) in part.columns().zip(results) {
+        for (tile, (gathered, codes)) in part.columns().enumerate() {
             next.prefetch(s);
-            add_tile::<S, F, N>(s, tiles, part.weights, gathered, (codes, part.stride()), sums, results);
+            for (weights, results) in part.rows().zip(results.chunks_exact_mut(part.width())) {
+                let codes = (codes, part.stride());
+                add_tile::<S, F, N>(s, tiles, weights, gathered, codes, sums, &mut results[tile]);
+            }
         }
     }
 }

@@ -7,8 +7,8 @@
 //! Four tiles are in use, not all eight: where two threads share a core, it has few registers to rename tiles with, and waits
 //! for each product before it loads the next tile (28 ns for a product and a load with eight tiles in use, 12 with four).
 //!
-//! With 256 columns, one thread and the weights in the second-level cache, Q4_K reached 330 G multiply-adds per second and Q4_0
-//! 250, where panels of AVX-512 do 190 (Emerald Rapids).
+//! With 512 columns and one thread, Q4_K reached 355 G multiply-adds per second and Q4_0 250, where panels of AVX-512 do 190
+//! (Emerald Rapids).
 
 mod block256;
 mod block32;
@@ -24,15 +24,18 @@ use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// Rows and columns of a tile of sums.
 const SIDE: usize = 16;
-/// Tiles of columns that are gone through with each 16 rows.
-const COLUMN_TILES: usize = 16;
-/// Tiles of rows whose results are complete before the next ones are begun.
-const ROW_TILES: usize = 12;
+/// Tiles of columns that rows are unpacked for, at most.
+const COLUMN_TILES: usize = 32;
+/// Tiles of results that are gathered, at most: they stay in the second-level cache.
+const RESULT_TILES: usize = 192;
 
 /// A format that is multiplied in tiles.
 pub(super) trait Tiled<const LEN: usize, const SUMS: usize, const N: usize>: Format<LEN, SUMS, N> {
     /// Blocks per row that are unpacked at a time.
     const DEPTH: usize;
+    /// Tiles of rows that are unpacked at a time. A tile of columns meets them in turn, and all but the first find it in the
+    /// first-level cache, if their weights leave room there.
+    const ROWS: usize;
     /// A row has as many, at least: else the results of a tile cost more than its products.
     const LEAST: usize;
 
@@ -53,8 +56,8 @@ pub(super) trait Tiled<const LEN: usize, const SUMS: usize, const N: usize>: For
         to: &mut [Self::Gathered],
     );
 
-    /// Adds the terms of blocks to the results of each column tile, which are zeros before block 0; asks for lines of the next
-    /// rows.
+    /// Adds the terms of blocks to the results of tiles of rows, for each all column tiles, which are zeros before block 0; asks
+    /// for lines of the next rows.
     fn add<S: Simd>(
         s: S,
         tiles: &S::Tiles,
@@ -78,11 +81,14 @@ pub(super) fn product<S: Simd, F: Tiled<LEN, SUMS, N>, const LEN: usize, const S
         return false;
     }
     let Some(tiles) = s.tiles() else { return false };
-    for top in (0..work.out.width()).step_by(ROW_TILES * SIDE) {
-        let rows = top..work.out.width().min(top + ROW_TILES * SIDE);
-        for first in (0..n.div_ceil(SIDE)).step_by(COLUMN_TILES) {
-            let column_tiles = first..n.div_ceil(SIDE).min(first + COLUMN_TILES);
-            section(s, &tiles, work, scratch.room(), rows.clone(), column_tiles);
+    let all = n.div_ceil(SIDE);
+    // Evenly, so that none is much shorter than the others.
+    let count = all.div_ceil(all.div_ceil(COLUMN_TILES));
+    let height = RESULT_TILES / count * SIDE;
+    for top in (0..work.out.width()).step_by(height) {
+        let rows = top..work.out.width().min(top + height);
+        for first in (0..all).step_by(count) {
+            section(s, &tiles, work, scratch.room(), rows.clone(), first..all.min(first + count));
         }
     }
     true
@@ -104,24 +110,27 @@ fn section<S: Simd, F: Tiled<LEN, SUMS, N>, const LEN: usize, const SUMS: usize,
 ) {
     let Quantized { n, blocks, .. } = work.x;
     let count = column_tiles.len();
-    // Evenly, so that no range is much shorter than the others.
     let depth = blocks.div_ceil(blocks.div_ceil(F::DEPTH));
-    let weights = room.take::<F::Weights>(depth);
+    let weights = room.take::<F::Weights>(F::ROWS * depth);
     let gathered = room.take::<F::Gathered>(depth * count);
     let sums = room.one::<Sums>();
     let results = room.take::<Results>(rows.len().div_ceil(SIDE) * count);
     results.fill([[0.0; SIDE]; SIDE]);
     for from in (0..blocks).step_by(depth) {
         let range = from..blocks.min(from + depth);
-        let (weights, gathered) = (&mut weights[..range.len()], &mut gathered[..range.len() * count]);
+        let gathered = &mut gathered[..range.len() * count];
         for (index, gathered) in column_tiles.clone().zip(gathered.chunks_exact_mut(range.len())) {
             F::gather(s, &work.x, ColumnTile::new(index, n).start, range.clone(), gathered);
         }
-        for (first, results) in rows.clone().step_by(SIDE).zip(results.chunks_exact_mut(count)) {
-            let sixteen = sixteen_rows(work.rows.bytes, blocks, first, range.clone());
-            F::unpack_weights(s, tiles, &sixteen, weights);
-            let mut next = work.next(first + SIDE, from, depth, SIDE).in_turns(count, false);
-            let part = Part { x: &work.x, first: column_tiles.start, from, weights, gathered };
+        let height = F::ROWS * SIDE;
+        for (first, results) in rows.clone().step_by(height).zip(results.chunks_mut(F::ROWS * count)) {
+            let weights = &mut weights[..results.len() / count * range.len()];
+            for (row, weights) in (first..).step_by(SIDE).zip(weights.chunks_exact_mut(range.len())) {
+                let sixteen = sixteen_rows(work.rows.bytes, blocks, row, range.clone());
+                F::unpack_weights(s, tiles, &sixteen, weights);
+            }
+            let mut next = work.next(rows.clone(), first + height, from, depth, height).in_turns(count, false);
+            let part = Part { x: &work.x, first: column_tiles.start, from, depth: range.len(), weights, gathered };
             F::add(s, tiles, part, sums, results, &mut next);
         }
     }
@@ -186,26 +195,41 @@ pub(super) struct Sums([TileSums; 2]);
 /// Elements of the result, a row for each column.
 pub(super) type Results = [[f32; SIDE]; SIDE];
 
-/// Blocks of 16 rows and some column tiles.
+/// Blocks of some tiles of rows and of columns.
 pub(super) struct Part<'a, F: Tiled<LEN, SUMS, N> + ?Sized, const LEN: usize, const SUMS: usize, const N: usize> {
     x: &'a Quantized<'a, LEN, SUMS>,
     /// The first of the column tiles.
     first: usize,
     /// The first of the blocks.
     from: usize,
+    /// How many of them.
+    depth: usize,
+    /// Those of a tile of rows, then those of the next.
     weights: &'a [F::Weights],
-    /// Of each column tile as many as weights.
+    /// Those of a tile of columns, then those of the next.
     gathered: &'a [F::Gathered],
 }
 
 impl<'a, F: Tiled<LEN, SUMS, N> + ?Sized, const LEN: usize, const SUMS: usize, const N: usize>
     Part<'a, F, LEN, SUMS, N>
 {
+    /// The weights of each tile of rows.
+    #[inline(always)]
+    fn rows(&self) -> impl Iterator<Item = &'a [F::Weights]> {
+        self.weights.chunks_exact(self.depth)
+    }
+
+    /// How many column tiles there are.
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.gathered.len() / self.depth
+    }
+
     /// For each column tile what was gathered, and the codes of the columns from the first block on.
     #[inline(always)]
     fn columns(&self) -> impl Iterator<Item = (&'a [F::Gathered], &'a [[i8; LEN]])> {
-        let Self { x, first, from, weights, gathered } = *self;
-        gathered.chunks_exact(weights.len()).enumerate().map(move |(index, gathered)| {
+        let Self { x, first, from, depth, gathered, .. } = *self;
+        gathered.chunks_exact(depth).enumerate().map(move |(index, gathered)| {
             let column = ColumnTile::new(first + index, x.n).start;
             (gathered, &x.qs[column * x.stride + from..])
         })
