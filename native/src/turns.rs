@@ -133,13 +133,12 @@ mod tests {
     #[test]
     fn a_thread_gives_way_once_in_a_while() {
         let turns = Turns::new(1);
-        let mut times = Vec::new();
-        while turns.start.elapsed() < 20 * TURN {
+        let mut times = vec![turns.seen[0].when()];
+        while times.len() < 10 {
             turns.give_way(0);
             times.push(turns.seen[0].when());
+            times.dedup();
         }
-        times.dedup();
-        assert!((2..=21).contains(&times.len()), "{times:?}");
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= TURN), "{times:?}");
     }
 
