@@ -15,7 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 /// nobody waits for the core it costs a thousandth.
 const TURN: Duration = Duration::from_micros(500);
 
-/// The time a thread asks the system for at once, and so the least that it loses by giving way: since Linux 6.18 what is
+/// The time a thread asks the system for at once, and so the most that it loses by giving way: since Linux 6.18 what is
 /// left of it is forfeit. The shortest that there is.
 const SLICE: Duration = Duration::from_micros(100);
 

@@ -110,6 +110,7 @@ fn section<S: Simd, F: Tiled<LEN, SUMS, N>, const LEN: usize, const SUMS: usize,
 ) {
     let Quantized { n, blocks, .. } = work.x;
     let count = column_tiles.len();
+    // Evenly, too.
     let depth = blocks.div_ceil(blocks.div_ceil(F::DEPTH));
     let weights = room.take::<F::Weights>(F::ROWS * depth);
     let gathered = room.take::<F::Gathered>(depth * count);
