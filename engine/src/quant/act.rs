@@ -184,6 +184,9 @@ pub fn shorten<S: Simd>(s: S, x: &mut [f32]) {
         let short = shortened(s, s.floats(x));
         s.store_floats(short, x);
     }
+    if rest.is_empty() {
+        return;
+    }
     let mut padded = [0.0; 16];
     padded[..rest.len()].copy_from_slice(rest);
     let short = shortened(s, s.floats(&padded));

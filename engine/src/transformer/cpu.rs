@@ -656,8 +656,8 @@ impl Kernel for Quantize<'_> {
     }
 }
 
-struct Shorten<'a> {
-    row: &'a mut [f32],
+pub(super) struct Shorten<'a> {
+    pub row: &'a mut [f32],
 }
 
 impl Kernel for Shorten<'_> {

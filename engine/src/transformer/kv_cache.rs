@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::cpu::TokenCut;
+use super::cpu::{Shorten, TokenCut};
 use super::state::Limits;
 use crate::bytes::{Claim, Crew, Cut, Element, OutOfMemory, Shared, Tile};
 use crate::kernels::attention::{
@@ -178,8 +178,8 @@ pub(super) trait LayerKv: Sized {
     /// The chunk that is claimed.
     fn chunk<'c>(&'c self, claim: &'c Claim, chunks: &Chunks<'_>) -> Self::Chunk<'c>;
 
-    /// Keeps the queries of the claimed token of a batch of `tokens` in the form that attention takes.
-    fn keep_queries(_to: Queries<'_>, _by: Level, _claim: &Claim, _cut: TokenCut, _of: &Attention, _from: &[f32]) {}
+    /// Keeps the queries of the claimed tokens of a batch in the form that attention takes.
+    fn keep_queries(to: Queries<'_>, by: Level, claim: &Claim, cut: TokenCut, of: &Attention, from: &mut [f32]);
 
     /// The keys and values of a KV head, with the batch's queries.
     fn head<'c>(
@@ -226,6 +226,12 @@ impl<E: PlainElement> LayerKv for Plain<E> {
         Chunk { keys: chunks.part(claim, &self.keys, keys), values: chunks.part(claim, &self.values, values) }
     }
 
+    fn keep_queries(_: Queries<'_>, by: Level, _: &Claim, _: TokenCut, _: &Attention, from: &mut [f32]) {
+        if E::EXACT {
+            by.run(Shorten { row: from });
+        }
+    }
+
     fn head<'c>(
         &'c self,
         claim: &'c Claim,
@@ -268,7 +274,7 @@ impl LayerKv for Q8 {
         }
     }
 
-    fn keep_queries(to: Queries<'_>, by: Level, claim: &Claim, cut: TokenCut, of: &Attention, from: &[f32]) {
+    fn keep_queries(to: Queries<'_>, by: Level, claim: &Claim, cut: TokenCut, of: &Attention, from: &mut [f32]) {
         let Attention { heads, key_length, .. } = *of;
         let cut = TokenCut { width: heads * key_length.next_multiple_of(BLOCK), ..cut };
         by.run(QuantizeQueries {

@@ -4,6 +4,7 @@ use super::outer::{Outer, Tiles, Vectors, tiles, vectors};
 use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES, SPAN};
 use crate::bytes::Element;
 use crate::simd::{Kernel, Simd};
+use core::marker::PhantomData;
 use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -11,6 +12,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub trait KvElement: Element + IntoBytes + Immutable {
     /// Zero.
     const ZERO: Self;
+    /// Whether the product with an `f32` that [`shorten`](crate::quant::shorten) made is exact.
+    const EXACT: bool;
 
     /// The values of 16 stored numbers.
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats;
@@ -27,6 +30,7 @@ pub trait KvElement: Element + IntoBytes + Immutable {
 
 impl KvElement for f32 {
     const ZERO: Self = 0.0;
+    const EXACT: bool = false;
 
     #[inline(always)]
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
@@ -52,6 +56,7 @@ impl KvElement for f32 {
 /// Half precision.
 impl KvElement for u16 {
     const ZERO: Self = 0;
+    const EXACT: bool = true;
 
     #[inline(always)]
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
@@ -76,6 +81,9 @@ impl KvElement for u16 {
 
 /// What attention asks of the keys and values of one KV head.
 pub trait Head: Copy {
+    /// Whether queries and weights are shortened, so that their products with keys and values are exact.
+    const EXACT: bool;
+
     /// Values as they are stored.
     type Stored<'p>: Vectors
     where
@@ -197,7 +205,7 @@ pub(super) fn block_width(padded_length: usize, block: usize) -> usize {
 /// block; the last block has what is left, rounded up to whole vectors.
 #[derive(Clone, Copy)]
 pub struct Cached<'a, E> {
-    /// Queries of the whole batch: tokens × heads × key length.
+    /// Queries of the whole batch: tokens × heads × key length; shortened where the elements ask for that.
     pub queries: &'a [f32],
     /// Length of a key.
     pub key_length: usize,
@@ -212,6 +220,8 @@ pub struct Cached<'a, E> {
 }
 
 impl<E: KvElement> Head for Cached<'_, E> {
+    const EXACT: bool = E::EXACT;
+
     type Stored<'p>
         = &'p [[E; BLOCK]]
     where
@@ -324,7 +334,8 @@ impl<E: KvElement, K: KvElement> Tiles for Scored<'_, E, K> {
         }
         let (to, at) = (self.scores[first..].first_chunk_mut().expect("R rows"), self.at);
         let (vectors, fresh, ahead) = (CHUNK / LANES, self.first == 0, self.ahead);
-        s.run(Outer { a: queries, b: self.keys, vectors, to, at, fresh, ahead });
+        let of = PhantomData::<Cached<'_, E>>;
+        s.run(Outer { a: queries, b: self.keys, vectors, to, at, fresh, ahead, of });
     }
 }
 
@@ -371,6 +382,8 @@ pub struct CachedQ8<'a> {
 type Fours = [[i8; 64]; CHUNK / LANES];
 
 impl Head for CachedQ8<'_> {
+    const EXACT: bool = false;
+
     type Stored<'p>
         = Coded<'p>
     where

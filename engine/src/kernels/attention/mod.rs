@@ -15,6 +15,9 @@
 //! The result is `a / l`. Every step has a fixed order, whatever batch the query came in, and whichever thread did which
 //! span. Sums over e and j are plain sums of rounded products; l_c runs in 16 lanes, as [`float::sum`] has them.
 //!
+//! With keys and values in f16, queries and p have 13 bits ([`shorten`](crate::quant::shorten), [`math::exp_short`]). So products
+//! are exact, and one instruction may make and add them.
+//!
 //! Both products are outer products ([`outer`]): keys are stored so that a vector holds one element of 16 positions, values
 //! so that it holds 16 elements of one position. So sums have a lane per position or element, and nothing is ever reduced.
 //! All queries of a KV head, and those of several tokens, share what is read.
@@ -30,6 +33,7 @@ pub use cached::{Cached, CachedQ8, Head, KvElement, QuantizedQueries, Slots, gro
 pub use chunk::{Chunk, ChunkMut, ChunkQ8, quantize_query};
 pub use merge::{Merge, PartialSums};
 
+use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::float::{self, LANES};
@@ -196,7 +200,7 @@ impl<H: Head> Attend<'_, H> {
             self.scores(s, &rows, &span, positions.clone(), between);
             let mut joins = [Join::Skip; N];
             for row in rows.that_see(&positions) {
-                let part = weigh(s, &mut between.scores[row], rows.sees(row, &span), self.attention.scale);
+                let part = weigh::<S, H>(s, &mut between.scores[row], rows.sees(row, &span), self.attention.scale);
                 joins[row] = if matches!(self.out, Out::Heads(_)) && rows.seen[row][0] < span.start {
                     Join::Merge(totals[row].merge(part))
                 } else {
@@ -267,10 +271,10 @@ impl<H: Head> Attend<'_, H> {
                 let vectors = elements.len().div_ceil(LANES);
                 let source = self.head.values(s, chunk, start / BLOCK, those.len(), panel);
                 let ahead = if start + BLOCK < length { &[] } else { self.ahead(rows, chunk) };
-                let weights = Weights { rows, positions, at, scores, ahead };
+                let (weights, of) = (Weights { rows, positions, at, scores, ahead }, PhantomData::<H>);
                 match source {
-                    Source::Stored(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums }),
-                    Source::Widened(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums }),
+                    Source::Stored(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums, of }),
+                    Source::Widened(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums, of }),
                 }
             }
             for (row, (join, sums)) in joins.iter().zip(sums.iter()).enumerate().take(rows.count) {
@@ -324,7 +328,7 @@ impl<H: Head> Attend<'_, H> {
 
 /// Turns the scores at `seen` into weights; the rest of their vectors into zeros.
 #[inline(always)]
-fn weigh<S: Simd>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>, scale: f32) -> Total {
+fn weigh<S: Simd, H: Head>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>, scale: f32) -> Total {
     let vectors = seen.start / LANES..seen.end.div_ceil(LANES);
     let scale = s.splat_float(scale);
     for scores in &mut scores.as_chunks_mut::<LANES>().0[vectors.clone()] {
@@ -340,14 +344,16 @@ fn weigh<S: Simd>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>, scale: f
     let mut lanes = [0.0; LANES];
     s.store_floats(maxima, &mut lanes);
     let max = lanes.into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max });
-    let mut sums = [0.0f32; LANES];
+    let mut sums = s.splat_float(0.0);
     for scores in scores {
         for l in 0..LANES {
-            scores[l] = math::exp_to_one(scores[l] - max);
-            sums[l] += scores[l];
+            let x = scores[l] - max;
+            scores[l] = if H::EXACT { math::exp_short(x) } else { math::exp_to_one(x) };
         }
+        sums = s.add(sums, s.floats(scores));
     }
-    Total { max, sum: float::sum_lanes(sums) }
+    s.store_floats(sums, &mut lanes);
+    Total { max, sum: float::sum_lanes(lanes) }
 }
 
 /// The weights of a chunk's positions.
@@ -361,11 +367,12 @@ struct Weights<'a, const N: usize> {
 }
 
 /// Adds the weighted values of a chunk.
-struct Weighted<'a, B, const N: usize> {
+struct Weighted<'a, H, B, const N: usize> {
     weights: Weights<'a, N>,
     values: B,
     vectors: usize,
     sums: &'a mut [[f32; BLOCK]; N],
+    of: PhantomData<H>,
 }
 
 impl<const N: usize> Weights<'_, N> {
@@ -376,7 +383,7 @@ impl<const N: usize> Weights<'_, N> {
     }
 }
 
-impl<B: Vectors, const N: usize> Weighted<'_, B, N> {
+impl<H: Head, B: Vectors, const N: usize> Weighted<'_, H, B, N> {
     /// The values at `positions` of the chunk, for rows `first..first + R`.
     #[inline(always)]
     fn add<S: Simd, const R: usize>(&mut self, s: S, first: usize, positions: Range<usize>, ahead: &[u8]) {
@@ -396,11 +403,12 @@ impl<B: Vectors, const N: usize> Weighted<'_, B, N> {
             at: 0,
             fresh: false,
             ahead,
+            of: self.of,
         });
     }
 }
 
-impl<B: Vectors, const N: usize> Tiles for Weighted<'_, B, N> {
+impl<H: Head, B: Vectors, const N: usize> Tiles for Weighted<'_, H, B, N> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
         let early = self.weights.sees(first);

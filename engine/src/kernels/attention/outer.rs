@@ -1,12 +1,15 @@
 //! The inner loop of both of attention's products: `to[row][lane] += Σ_t a[row][t] * b[t][lane]`, t ascending.
 
-use super::cached::KvElement;
+use super::cached::{Head, KvElement};
 use super::{BLOCK, LANES};
 use crate::simd::{Kernel, Simd};
+use core::marker::PhantomData;
 use core::ops::Range;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
+/// Rows of vectors between two prefetches of some lines. In the loop over rows, registers would not suffice.
+const STRETCH: usize = 8;
 
 /// Rows of up to 64 numbers.
 pub trait Vectors: Copy {
@@ -42,8 +45,8 @@ impl<E: KvElement> Vectors for &[[E; BLOCK]] {
     }
 }
 
-/// An outer product of `R` rows.
-pub(super) struct Outer<'a, B, const R: usize, const W: usize> {
+/// An outer product of `R` rows, for heads like `H`.
+pub(super) struct Outer<'a, H, B, const R: usize, const W: usize> {
     /// The factors of each row, as many as `b` has.
     pub a: [&'a [f32]; R],
     /// The vectors.
@@ -57,9 +60,10 @@ pub(super) struct Outer<'a, B, const R: usize, const W: usize> {
     pub fresh: bool,
     /// What is asked for meanwhile, evenly.
     pub ahead: &'a [u8],
+    pub of: PhantomData<H>,
 }
 
-impl<B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, B, R, W> {
+impl<H: Head, B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, H, B, R, W> {
     type Out = ();
 
     #[inline(always)]
@@ -86,7 +90,7 @@ impl<B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, B, R, W> {
     }
 }
 
-impl<B: Vectors, const R: usize, const W: usize> Outer<'_, B, R, W> {
+impl<H: Head, B: Vectors, const R: usize, const W: usize> Outer<'_, H, B, R, W> {
     /// Vectors `v..v + V`. All loops but that over t have constant bounds: only then do sums stay in registers.
     #[inline(always)]
     fn columns<S: Simd, const V: usize>(&mut self, s: S, v: usize) {
@@ -101,17 +105,20 @@ impl<B: Vectors, const R: usize, const W: usize> Outer<'_, B, R, W> {
         }
         let ahead = if v == 0 { self.ahead } else { &[] };
         let each = ahead.len().div_ceil(LINE).div_ceil(self.b.len().max(1));
-        for t in 0..self.b.len() {
+        for start in (0..self.b.len()).step_by(STRETCH) {
+            let stretch = start..self.b.len().min(start + STRETCH);
             if S::PREFETCHES {
-                for line in t * each..(t + 1) * each {
+                for line in stretch.start * each..stretch.end * each {
                     s.prefetch(ahead, line * LINE);
                 }
             }
-            let lanes = self.b.lanes::<S, V>(s, t, v);
-            for (sums, a) in sums.iter_mut().zip(&a) {
-                let a = s.splat_float(a[t]);
-                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                    *sum = s.add(*sum, s.mul(a, *lanes));
+            for t in stretch {
+                let lanes = self.b.lanes::<S, V>(s, t, v);
+                for (sums, a) in sums.iter_mut().zip(&a) {
+                    let a = s.splat_float(a[t]);
+                    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                        *sum = if H::EXACT { s.add_exact(*sum, a, *lanes) } else { s.add(*sum, s.mul(a, *lanes)) };
+                    }
                 }
             }
         }

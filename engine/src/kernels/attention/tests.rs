@@ -1,6 +1,6 @@
 use super::*;
 use crate::quant::naive::Random;
-use crate::quant::{Activation, quantize};
+use crate::quant::{Activation, quantize, shorten};
 use crate::simd::{Level, Scalar};
 use crate::spec::Attention;
 use alloc::format;
@@ -111,7 +111,10 @@ fn naive(case: &Case, format: Format, data: &Data) -> Vec<f32> {
     let Attention { heads, kv_heads, key_length, value_length, scale, .. } = attention;
     let mut out = Vec::new();
     for (token, head) in (0..case.tokens).flat_map(|token| (0..heads).map(move |head| (token, head))) {
-        let query = &data.queries[(token * heads + head) * key_length..][..key_length];
+        let mut query = data.queries[(token * heads + head) * key_length..][..key_length].to_vec();
+        if format == Format::F16 {
+            shorten(Scalar, &mut query);
+        }
         let kv = |j: usize, length: usize| (j * kv_heads + head / (heads / kv_heads)) * length;
         let seen = seen(&attention, case.position + token);
         let mut state: Option<(f32, f32, Vec<f32>)> = None;
@@ -119,10 +122,11 @@ fn naive(case: &Case, format: Format, data: &Data) -> Vec<f32> {
             let positions = seen.start.max(span * SPAN)..seen.end.min((span + 1) * SPAN);
             let scores: Vec<f32> = positions
                 .clone()
-                .map(|j| scale * naive_score(format, query, &data.keys[kv(j, key_length)..][..key_length]))
+                .map(|j| scale * naive_score(format, &query, &data.keys[kv(j, key_length)..][..key_length]))
                 .collect();
             let max = scores.iter().fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max });
-            let weights: Vec<f32> = scores.iter().map(|x| math::exp(x - max)).collect();
+            let exp = if format == Format::F16 { math::exp_short } else { math::exp };
+            let weights: Vec<f32> = scores.iter().map(|x| exp(x - max)).collect();
             let mut lanes = [0.0f32; LANES];
             let mut sums = vec![0.0f32; value_length];
             for (j, weight) in positions.zip(&weights) {
@@ -177,8 +181,12 @@ impl Whole<'_> {
                 self.fill(chunk, kv_head, Chunk { keys: tile(&mut keys[k]), values: tile(&mut values[v]) });
             }
         }
+        let mut queries = self.data.queries.clone();
+        if E::EXACT {
+            self.level.run(Shorten(&mut queries));
+        }
         self.compute(|kv_head| Cached {
-            queries: &self.data.queries,
+            queries: &queries,
             key_length,
             value_length,
             slots: Slots { kv_head, kv_heads },
@@ -331,6 +339,17 @@ impl Kernel for QuantizeQuery<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         quantize_query(s, self.query, self.codes, self.scales, self.sums);
+    }
+}
+
+struct Shorten<'a>(&'a mut [f32]);
+
+impl Kernel for Shorten<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        shorten(s, self.0);
     }
 }
 
