@@ -8,7 +8,7 @@ use core::mem;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// As much as the kernel that needs most takes: where there may be tiles, theirs.
-const BYTES: usize = if cfg!(target_arch = "x86_64") { 272 << 10 } else { 132 << 10 };
+const BYTES: usize = if cfg!(target_arch = "x86_64") { 308 << 10 } else { 132 << 10 };
 
 /// Memory for one kernel at a time. What it holds before and after does not matter.
 #[repr(align(64))]

@@ -10,9 +10,9 @@ use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes, KnownLayout, transmute_mut, transmute_ref};
 
 impl<F: Block32<N>, const N: usize> Tiled<32, 1, N> for Of32<F> {
-    const DEPTH: usize = 16;
+    const DEPTH: usize = 24;
     const ROWS: usize = 1;
-    const LEAST: usize = 32;
+    const LEAST: usize = 16;
 
     type Weights = Unpacked;
     type Gathered = Gathered;

@@ -135,27 +135,22 @@ fn section<S: Simd, F: Tiled<LEN, SUMS, N>, const LEN: usize, const SUMS: usize,
             F::add(s, tiles, part, sums, results, &mut next);
         }
     }
-    for (first, results) in rows.step_by(SIDE).zip(results.chunks_exact(count)) {
-        for (index, results) in column_tiles.clone().zip(results) {
-            store(s, work, first, ColumnTile::new(index, n), results);
+    for (tile, index) in column_tiles.enumerate() {
+        let ColumnTile { start, first } = ColumnTile::new(index, n);
+        for c in first - start..SIDE {
+            let column = results.chunks_exact(count).map(|results| &results[tile][c]);
+            store(s, &mut work.out.row(start + c)[rows.clone()], column);
         }
     }
 }
 
-/// Stores the results of 16 rows from `first` on and a tile of columns.
+/// Stores the results of a column, 16 rows at a time: so stores follow each other in memory.
 #[inline(always)]
-fn store<S: Simd, F: Tiled<LEN, SUMS, N>, const LEN: usize, const SUMS: usize, const N: usize>(
-    s: S,
-    work: &mut Panels<'_, '_, F, LEN, SUMS, N>,
-    first: usize,
-    tile: ColumnTile,
-    results: &Results,
-) {
-    for (c, y) in results.iter().enumerate().skip(tile.first - tile.start) {
-        let row = &mut work.out.row(tile.start + c)[first..];
-        match row.first_chunk_mut() {
-            Some(row) => s.store_floats(s.floats(y), row),
-            None => row.copy_from_slice(&y[..row.len()]),
+fn store<'a, S: Simd>(s: S, to: &mut [f32], results: impl Iterator<Item = &'a [f32; SIDE]>) {
+    for (to, y) in to.chunks_mut(SIDE).zip(results) {
+        match to.first_chunk_mut() {
+            Some(to) => s.store_floats(s.floats(y), to),
+            None => to.copy_from_slice(&y[..to.len()]),
         }
     }
 }
