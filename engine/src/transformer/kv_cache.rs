@@ -12,7 +12,7 @@ use super::cpu::{Shorten, TokenCut};
 use super::state::Limits;
 use crate::bytes::{Claim, Crew, Cut, Element, OutOfMemory, Shared, Tile};
 use crate::kernels::attention::{
-    CHUNK, Cached, CachedQ8, Chunk, ChunkMut, ChunkQ8, Head, KvElement, QuantizedQueries, Slots, group_of,
+    CHUNK, Cached, CachedQ8, Chunk, ChunkMut, ChunkQ8, Head, KvElement, Products, QuantizedQueries, Slots, group_of,
     quantize_query, whole_groups,
 };
 use crate::kernels::float::LANES;
@@ -227,7 +227,7 @@ impl<E: PlainElement> LayerKv for Plain<E> {
     }
 
     fn keep_queries(_: Queries<'_>, by: Level, _: &Claim, _: TokenCut, _: &Attention, from: &mut [f32]) {
-        if E::EXACT {
+        if E::Products::EXACT {
             by.run(Shorten { row: from });
         }
     }

@@ -1,6 +1,6 @@
 //! The keys and values of one KV head, as they lie in the cache.
 
-use super::outer::{Outer, Tiles, Vectors, tiles, vectors};
+use super::outer::{Exact, Outer, Products, Rounded, Tiles, Vectors, tiles, vectors};
 use super::{BLOCK, CHUNK, FEW_ROWS, LANES, SCORES, SPAN};
 use crate::bytes::Element;
 use crate::simd::{Kernel, Simd};
@@ -12,8 +12,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub trait KvElement: Element + IntoBytes + Immutable {
     /// Zero.
     const ZERO: Self;
-    /// Whether the product with an `f32` that [`shorten`](crate::quant::shorten) made is exact.
-    const EXACT: bool;
+    /// What products with them are.
+    type Products: Products;
 
     /// The values of 16 stored numbers.
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats;
@@ -30,7 +30,7 @@ pub trait KvElement: Element + IntoBytes + Immutable {
 
 impl KvElement for f32 {
     const ZERO: Self = 0.0;
-    const EXACT: bool = false;
+    type Products = Rounded;
 
     #[inline(always)]
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
@@ -56,7 +56,7 @@ impl KvElement for f32 {
 /// Half precision.
 impl KvElement for u16 {
     const ZERO: Self = 0;
-    const EXACT: bool = true;
+    type Products = Exact;
 
     #[inline(always)]
     fn lanes<S: Simd>(s: S, stored: &[Self; LANES]) -> S::Floats {
@@ -81,16 +81,15 @@ impl KvElement for u16 {
 
 /// What attention asks of the keys and values of one KV head.
 pub trait Head: Copy {
-    /// Whether queries and weights are shortened, so that their products with keys and values are exact.
-    const EXACT: bool;
-
+    /// What products with keys and values are.
+    type Products: Products;
     /// Values as they are stored.
     type Stored<'p>: Vectors
     where
         Self: 'p;
 
     /// Sets `scores`, from `at` on, to the products of some query vectors of the batch with the keys of the chunk that
-    /// `positions` are in, and more.
+    /// `positions` are in, up to the last of these; what follows may be anything.
     fn scores<S: Simd>(
         self,
         s: S,
@@ -220,8 +219,7 @@ pub struct Cached<'a, E> {
 }
 
 impl<E: KvElement> Head for Cached<'_, E> {
-    const EXACT: bool = E::EXACT;
-
+    type Products = E::Products;
     type Stored<'p>
         = &'p [[E; BLOCK]]
     where
@@ -240,23 +238,23 @@ impl<E: KvElement> Head for Cached<'_, E> {
         let chunk = positions.start / CHUNK;
         let keys = self.slots.chunk(self.keys, self.key_length * CHUNK, chunk).as_chunks::<CHUNK>().0;
         let (rows, ahead) = (0..queries.len(), &[][..]);
+        let vectors = (positions.end - chunk * CHUNK).div_ceil(LANES);
         if !widens::<S>(queries.len()) {
             let (block, width) = self.block(chunk, 0);
             let ahead = block[positions.start % CHUNK * width..][..positions.len() * width].as_bytes();
-            return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, first: 0, ahead });
+            return tiles(s, rows, &mut Scored { head: self, queries, scores, at, keys, vectors, first: 0, ahead });
         }
         for (block, keys) in keys.chunks(BLOCK).enumerate() {
             let first = block * BLOCK;
-            match E::as_floats(keys) {
-                Some(keys) => {
-                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first, ahead });
-                }
+            let keys = match E::as_floats(keys) {
+                Some(floats) => floats,
                 None => {
                     widen(s, keys, &mut panel.numbers);
-                    let keys = &panel.numbers[..keys.len()];
-                    tiles(s, rows.clone(), &mut Scored { head: self, queries, scores, at, keys, first, ahead });
+                    &panel.numbers[..keys.len()]
                 }
-            }
+            };
+            let mut scored = Scored { head: self, queries, scores, at, keys, vectors, first, ahead };
+            tiles(s, rows.clone(), &mut scored);
         }
     }
 
@@ -321,6 +319,8 @@ struct Scored<'a, E, K> {
     scores: &'a mut [[f32; SCORES]],
     at: usize,
     keys: &'a [[K; CHUNK]],
+    /// 16 positions each: those that no query sees are left out.
+    vectors: usize,
     first: usize,
     ahead: &'a [u8],
 }
@@ -333,9 +333,9 @@ impl<E: KvElement, K: KvElement> Tiles for Scored<'_, E, K> {
             *query = &self.head.queries[index * self.head.key_length + self.first..][..self.keys.len()];
         }
         let (to, at) = (self.scores[first..].first_chunk_mut().expect("R rows"), self.at);
-        let (vectors, fresh, ahead) = (CHUNK / LANES, self.first == 0, self.ahead);
-        let of = PhantomData::<Cached<'_, E>>;
-        s.run(Outer { a: queries, b: self.keys, vectors, to, at, fresh, ahead, of });
+        let (vectors, fresh, ahead) = (self.vectors, self.first == 0, self.ahead);
+        let products = PhantomData::<E::Products>;
+        s.run(Outer { a: queries, b: self.keys, vectors, to, at, fresh, ahead, products });
     }
 }
 
@@ -382,8 +382,7 @@ pub struct CachedQ8<'a> {
 type Fours = [[i8; 64]; CHUNK / LANES];
 
 impl Head for CachedQ8<'_> {
-    const EXACT: bool = false;
-
+    type Products = Rounded;
     type Stored<'p>
         = Coded<'p>
     where

@@ -32,6 +32,7 @@ mod tests;
 pub use cached::{Cached, CachedQ8, Head, KvElement, QuantizedQueries, Slots, group_of, whole_groups};
 pub use chunk::{Chunk, ChunkMut, ChunkQ8, quantize_query};
 pub use merge::{Merge, PartialSums};
+pub use outer::Products;
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -200,7 +201,8 @@ impl<H: Head> Attend<'_, H> {
             self.scores(s, &rows, &span, positions.clone(), between);
             let mut joins = [Join::Skip; N];
             for row in rows.that_see(&positions) {
-                let part = weigh::<S, H>(s, &mut between.scores[row], rows.sees(row, &span), self.attention.scale);
+                let part =
+                    weigh::<S, H::Products>(s, &mut between.scores[row], rows.sees(row, &span), self.attention.scale);
                 joins[row] = if matches!(self.out, Out::Heads(_)) && rows.seen[row][0] < span.start {
                     Join::Merge(totals[row].merge(part))
                 } else {
@@ -271,10 +273,15 @@ impl<H: Head> Attend<'_, H> {
                 let vectors = elements.len().div_ceil(LANES);
                 let source = self.head.values(s, chunk, start / BLOCK, those.len(), panel);
                 let ahead = if start + BLOCK < length { &[] } else { self.ahead(rows, chunk) };
-                let (weights, of) = (Weights { rows, positions, at, scores, ahead }, PhantomData::<H>);
+                let weights = Weights { rows, positions, at, scores, ahead };
+                let products = PhantomData::<H::Products>;
                 match source {
-                    Source::Stored(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums, of }),
-                    Source::Widened(values) => tiles(s, those, &mut Weighted { weights, values, vectors, sums, of }),
+                    Source::Stored(values) => {
+                        tiles(s, those, &mut Weighted { weights, values, vectors, sums, products })
+                    }
+                    Source::Widened(values) => {
+                        tiles(s, those, &mut Weighted { weights, values, vectors, sums, products })
+                    }
                 }
             }
             for (row, (join, sums)) in joins.iter().zip(sums.iter()).enumerate().take(rows.count) {
@@ -328,7 +335,7 @@ impl<H: Head> Attend<'_, H> {
 
 /// Turns the scores at `seen` into weights; the rest of their vectors into zeros.
 #[inline(always)]
-fn weigh<S: Simd, H: Head>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>, scale: f32) -> Total {
+fn weigh<S: Simd, P: Products>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>, scale: f32) -> Total {
     let vectors = seen.start / LANES..seen.end.div_ceil(LANES);
     let scale = s.splat_float(scale);
     for scores in &mut scores.as_chunks_mut::<LANES>().0[vectors.clone()] {
@@ -346,9 +353,9 @@ fn weigh<S: Simd, H: Head>(s: S, scores: &mut [f32; SCORES], seen: Range<usize>,
     let max = lanes.into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max });
     let mut sums = s.splat_float(0.0);
     for scores in scores {
-        for l in 0..LANES {
-            let x = scores[l] - max;
-            scores[l] = if H::EXACT { math::exp_short(x) } else { math::exp_to_one(x) };
+        for score in scores.iter_mut() {
+            let x = *score - max;
+            *score = if P::EXACT { math::exp_short(x) } else { math::exp_to_one(x) };
         }
         sums = s.add(sums, s.floats(scores));
     }
@@ -367,12 +374,12 @@ struct Weights<'a, const N: usize> {
 }
 
 /// Adds the weighted values of a chunk.
-struct Weighted<'a, H, B, const N: usize> {
+struct Weighted<'a, P, B, const N: usize> {
     weights: Weights<'a, N>,
     values: B,
     vectors: usize,
     sums: &'a mut [[f32; BLOCK]; N],
-    of: PhantomData<H>,
+    products: PhantomData<P>,
 }
 
 impl<const N: usize> Weights<'_, N> {
@@ -383,7 +390,7 @@ impl<const N: usize> Weights<'_, N> {
     }
 }
 
-impl<H: Head, B: Vectors, const N: usize> Weighted<'_, H, B, N> {
+impl<P: Products, B: Vectors, const N: usize> Weighted<'_, P, B, N> {
     /// The values at `positions` of the chunk, for rows `first..first + R`.
     #[inline(always)]
     fn add<S: Simd, const R: usize>(&mut self, s: S, first: usize, positions: Range<usize>, ahead: &[u8]) {
@@ -403,12 +410,12 @@ impl<H: Head, B: Vectors, const N: usize> Weighted<'_, H, B, N> {
             at: 0,
             fresh: false,
             ahead,
-            of: self.of,
+            products: self.products,
         });
     }
 }
 
-impl<H: Head, B: Vectors, const N: usize> Tiles for Weighted<'_, H, B, N> {
+impl<P: Products, B: Vectors, const N: usize> Tiles for Weighted<'_, P, B, N> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
         let early = self.weights.sees(first);

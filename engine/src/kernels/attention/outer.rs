@@ -1,6 +1,6 @@
 //! The inner loop of both of attention's products: `to[row][lane] += Σ_t a[row][t] * b[t][lane]`, t ascending.
 
-use super::cached::{Head, KvElement};
+use super::cached::KvElement;
 use super::{BLOCK, LANES};
 use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
@@ -10,6 +10,27 @@ use core::ops::Range;
 const LINE: usize = 64;
 /// Rows of vectors between two prefetches of some lines. In the loop over rows, registers would not suffice.
 const STRETCH: usize = 8;
+
+/// How products are made and added.
+pub trait Products {
+    /// Whether they are exact, as those with factors of 13 bits are where the others are `f16`: queries and weights are that
+    /// short then.
+    const EXACT: bool;
+}
+
+/// One instruction may do both.
+pub struct Exact;
+
+/// Each operation rounds.
+pub struct Rounded;
+
+impl Products for Exact {
+    const EXACT: bool = true;
+}
+
+impl Products for Rounded {
+    const EXACT: bool = false;
+}
 
 /// Rows of up to 64 numbers.
 pub trait Vectors: Copy {
@@ -45,8 +66,8 @@ impl<E: KvElement> Vectors for &[[E; BLOCK]] {
     }
 }
 
-/// An outer product of `R` rows, for heads like `H`.
-pub(super) struct Outer<'a, H, B, const R: usize, const W: usize> {
+/// An outer product of `R` rows.
+pub(super) struct Outer<'a, P, B, const R: usize, const W: usize> {
     /// The factors of each row, as many as `b` has.
     pub a: [&'a [f32]; R],
     /// The vectors.
@@ -60,10 +81,10 @@ pub(super) struct Outer<'a, H, B, const R: usize, const W: usize> {
     pub fresh: bool,
     /// What is asked for meanwhile, evenly.
     pub ahead: &'a [u8],
-    pub of: PhantomData<H>,
+    pub products: PhantomData<P>,
 }
 
-impl<H: Head, B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, H, B, R, W> {
+impl<P: Products, B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, P, B, R, W> {
     type Out = ();
 
     #[inline(always)]
@@ -90,7 +111,7 @@ impl<H: Head, B: Vectors, const R: usize, const W: usize> Kernel for Outer<'_, H
     }
 }
 
-impl<H: Head, B: Vectors, const R: usize, const W: usize> Outer<'_, H, B, R, W> {
+impl<P: Products, B: Vectors, const R: usize, const W: usize> Outer<'_, P, B, R, W> {
     /// Vectors `v..v + V`. All loops but that over t have constant bounds: only then do sums stay in registers.
     #[inline(always)]
     fn columns<S: Simd, const V: usize>(&mut self, s: S, v: usize) {
@@ -117,7 +138,7 @@ impl<H: Head, B: Vectors, const R: usize, const W: usize> Outer<'_, H, B, R, W> 
                 for (sums, a) in sums.iter_mut().zip(&a) {
                     let a = s.splat_float(a[t]);
                     for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                        *sum = if H::EXACT { s.add_exact(*sum, a, *lanes) } else { s.add(*sum, s.mul(a, *lanes)) };
+                        *sum = if P::EXACT { s.add_exact(*sum, a, *lanes) } else { s.add(*sum, s.mul(a, *lanes)) };
                     }
                 }
             }

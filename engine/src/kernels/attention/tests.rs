@@ -182,7 +182,7 @@ impl Whole<'_> {
             }
         }
         let mut queries = self.data.queries.clone();
-        if E::EXACT {
+        if E::Products::EXACT {
             self.level.run(Shorten(&mut queries));
         }
         self.compute(|kv_head| Cached {
